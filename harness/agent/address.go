@@ -1,0 +1,5 @@
+package agent
+
+import "unsafe"
+
+func address(b []byte) uintptr { return uintptr(unsafe.Pointer(&b[0])) }

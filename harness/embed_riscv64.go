@@ -1,0 +1,6 @@
+package harness
+
+import "embed"
+
+//go:embed agent/embedded/riscv64
+var embedded embed.FS

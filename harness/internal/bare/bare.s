@@ -1,0 +1,1 @@
+// Makes the bodyless declarations of this package legal.

@@ -1,0 +1,274 @@
+// Package harness starts isolated processes and makes them act: a stage that
+// keeps the real host out of every spec, sandboxes on it that make single
+// system calls or run programs, and agents in them that answer typed probes.
+// It knows nothing of claims.
+package harness
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"bulkhead/harness/agent"
+	"bulkhead/harness/internal/wire"
+	"bulkhead/harness/namespace"
+)
+
+// settleTime bounds every wait for the end of something that was killed.
+const settleTime = 5 * time.Second
+
+// Stage is the private set of namespaces that holds the host side of every
+// spec: its own mounts (private, with a tmpfs at Scratch), PIDs, network, host
+// name and System V IPC, and a user namespace when the caller is not root.
+// User, cgroup and time namespaces are otherwise the machine's own.
+type Stage struct {
+	// Scratch is the absolute path of the stage's own tmpfs.
+	Scratch string
+
+	cmd     *exec.Cmd
+	life    *os.File
+	arena   []byte
+	base    uint64
+	root    *Sandbox
+	scratch *os.File
+
+	mu    sync.Mutex
+	slots []int
+	names int
+}
+
+var (
+	stageMu sync.Mutex
+	current *Stage
+)
+
+// CurrentStage is the process's stage; it is set up when it is first asked
+// for, and anew when it has died.
+func CurrentStage() (*Stage, error) {
+	stageMu.Lock()
+	defer stageMu.Unlock()
+	if current != nil && current.root.lost != nil {
+		current.close()
+		current = nil
+	}
+	if current == nil {
+		s, err := newStage()
+		if err != nil {
+			return nil, err
+		}
+		current = s
+	}
+	return current, nil
+}
+
+// Close ends the process's stage and everything on it, and waits for the end.
+func Close() {
+	stageMu.Lock()
+	defer stageMu.Unlock()
+	if current != nil {
+		current.close()
+		current = nil
+	}
+}
+
+// stageFlags are the namespaces that a stage has of its own.
+var stageFlags = namespace.Flags(namespace.Mount, namespace.PID, namespace.Network, namespace.UTS, namespace.IPC)
+
+func newStage() (s *Stage, err error) {
+	prog, err := program()
+	if err != nil {
+		return nil, err
+	}
+	arenaFD, err := unix.MemfdCreate("bulkhead-arena", unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("memfd_create: %w", err)
+	}
+	arenaFile := os.NewFile(uintptr(arenaFD), "arena")
+	defer arenaFile.Close()
+	if err := arenaFile.Truncate(wire.Slot * wire.Slots); err != nil {
+		return nil, fmt.Errorf("size shared memory: %w", err)
+	}
+	arena, err := unix.Mmap(arenaFD, 0, wire.Slot*wire.Slots, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		return nil, fmt.Errorf("mmap shared memory: %w", err)
+	}
+	life, theirLife, err := socketPair()
+	if err != nil {
+		return nil, err
+	}
+	defer theirLife.Close()
+	control, theirControl, err := socketPair()
+	if err != nil {
+		return nil, err
+	}
+	defer theirControl.Close()
+
+	cmd := &exec.Cmd{
+		Path:       fmt.Sprintf("/proc/self/fd/%d", prog.Fd()),
+		Args:       []string{agent.StageName},
+		Env:        []string{"PATH=/bin"},
+		Dir:        "/",
+		Stderr:     os.Stderr,
+		ExtraFiles: []*os.File{theirLife, arenaFile, prog, theirControl},
+		SysProcAttr: &syscall.SysProcAttr{
+			Cloneflags: stageFlags,
+			// A spec's terminal signals are not the suite's.
+			Setsid: true,
+		},
+	}
+	if os.Geteuid() != 0 {
+		cmd.SysProcAttr.Cloneflags |= namespace.User.Flag
+		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Geteuid(), Size: 1}}
+		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getegid(), Size: 1}}
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start the stage in new mount, pid, net, uts and ipc namespaces: %w", err)
+	}
+	s = &Stage{cmd: cmd, life: life, arena: arena}
+	defer func() {
+		if err != nil {
+			s.close()
+		}
+	}()
+	theirLife.Close()
+	var ready agent.Ready
+	buf := make([]byte, 4096)
+	_ = life.SetReadDeadline(time.Now().Add(settleTime))
+	n, err := life.Read(buf)
+	if err != nil {
+		return nil, fmt.Errorf("wait for the stage: %w", err)
+	}
+	if err := json.Unmarshal(buf[:n], &ready); err != nil {
+		return nil, fmt.Errorf("the stage's first word: %w", err)
+	}
+	if ready.Err != "" {
+		return nil, errors.New(ready.Err)
+	}
+	s.base, s.Scratch = ready.Arena, ready.Scratch
+	for i := wire.Slots - 1; i > 0; i-- {
+		s.slots = append(s.slots, i)
+	}
+	conn, err := net.FileConn(control)
+	control.Close()
+	if err != nil {
+		return nil, fmt.Errorf("the first sandbox's socket: %w", err)
+	}
+	s.root = &Sandbox{stage: s, conn: conn.(*net.UnixConn), control: wire.RootFD, name: "the stage", env: DefaultEnv}
+	return s, s.prepare()
+}
+
+// prepare closes what the first sandbox inherited and does not need, and takes
+// a descriptor of the scratch directory.
+func (s *Stage) prepare() (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("prepare the stage: %v", r)
+		}
+	}()
+	for _, fd := range []int{wire.ControlFD, wire.ArenaFD} {
+		if err := s.root.Close(fd); err != nil {
+			return err
+		}
+	}
+	fd, err := s.root.Open(s.Scratch, unix.O_DIRECTORY|unix.O_RDONLY, 0)
+	if err != nil {
+		return err
+	}
+	s.scratch, err = s.root.Export(fd)
+	if err != nil {
+		return err
+	}
+	if err := s.root.Close(fd); err != nil {
+		return err
+	}
+	// The lines of /proc/net and 127.0.0.1 are there on every host.
+	return s.root.raiseLoopback()
+}
+
+// close ends PID 1 of the stage, and with it every process on the stage.
+func (s *Stage) close() {
+	s.life.Close()
+	if s.root != nil {
+		s.root.conn.Close()
+	}
+	if s.scratch != nil {
+		s.scratch.Close()
+	}
+	ended := make(chan struct{})
+	go func() {
+		_ = s.cmd.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+	case <-time.After(settleTime):
+		_ = s.cmd.Process.Kill()
+		<-ended
+	}
+	_ = unix.Munmap(s.arena)
+}
+
+// Outside is the path by which the suite's own process reaches a path below
+// the stage's Scratch.
+func (s *Stage) Outside(path string) string {
+	rel := path[len(s.Scratch):]
+	return fmt.Sprintf("/proc/self/fd/%d%s", s.scratch.Fd(), rel)
+}
+
+func (s *Stage) takeSlot() (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.slots) == 0 {
+		return 0, fmt.Errorf("more than %d sandboxes at a time", wire.Slots)
+	}
+	slot := s.slots[len(s.slots)-1]
+	s.slots = s.slots[:len(s.slots)-1]
+	return slot, nil
+}
+
+func (s *Stage) freeSlot(slot int) {
+	s.mu.Lock()
+	s.slots = append(s.slots, slot)
+	s.mu.Unlock()
+}
+
+// unique is a name that nothing else on the stage has.
+func (s *Stage) unique(prefix string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.names++
+	return fmt.Sprintf("%s%d", prefix, s.names)
+}
+
+func socketPair() (ours, theirs *os.File, err error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return nil, nil, fmt.Errorf("socketpair: %w", err)
+	}
+	// Only the suite's end may be non-blocking: a sandbox waits in read(2).
+	if err := unix.SetNonblock(fds[1], false); err != nil {
+		return nil, nil, fmt.Errorf("socketpair: %w", err)
+	}
+	return os.NewFile(uintptr(fds[0]), "control"), os.NewFile(uintptr(fds[1]), "control"), nil
+}
+
+// Host is the stage's first sandbox: the process that plays the host in
+// contrasts. It lives as long as the stage, so a spec changes nothing in it; a
+// spec that wants a host to change starts one of its own.
+func Host(ctx context.Context) *Sandbox {
+	s, err := CurrentStage()
+	if err != nil {
+		Broken("%v", err)
+	}
+	s.root.bind(ctx)
+	return s.root
+}
