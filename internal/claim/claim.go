@@ -1,0 +1,179 @@
+// Package claim holds what bulkhead says of a kernel: each claim with its
+// source, its needs and the spec that verifies it, in one registry. It knows
+// how a spec ends, and refuses to know who runs it.
+package claim
+
+import (
+	"fmt"
+	"os"
+	"sort"
+	"strings"
+	"time"
+
+	"github.com/onsi/ginkgo/v2"
+
+	"bulkhead/internal/report"
+)
+
+// Claim is one falsifiable sentence about the kernel.
+type Claim struct {
+	// ID is AREA/NAME; the area is the part before the slash.
+	ID string
+	// Text is the claim in words.
+	Text string
+	// Source says where the claim comes from.
+	Source Sources
+	// Needs are checked in order before the spec runs.
+	Needs Needs
+	// Contrast says what the same observation shows without the feature.
+	Contrast string
+	// Core is true for what Docker, Podman or Kubernetes break without.
+	Core bool
+	// Since is the first release whose kernel keeps the claim, as "5.12".
+	Since string
+	// Try is the shell line that shows the same thing by hand.
+	Try string
+	// Serial is true for a spec that no other may run beside, on this machine.
+	Serial bool
+	// Topology draws the network the claim builds.
+	Topology string
+}
+
+// Area is the part of the ID before the slash.
+func (c Claim) Area() string {
+	area, _, _ := strings.Cut(c.ID, "/")
+	return area
+}
+
+// Model is the claim as the result model has it, without a verdict.
+func (c Claim) Model() report.Claim {
+	m := report.Claim{
+		ID: c.ID, Area: c.Area(), Core: c.Core, Text: c.Text, Contrast: c.Contrast,
+		Since: c.Since, Try: c.Try, Topology: c.Topology, Source: []string{}, Needs: []string{},
+	}
+	for _, s := range c.Source {
+		m.Source = append(m.Source, s.String())
+	}
+	for _, n := range c.Needs {
+		m.Needs = append(m.Needs, n.Name)
+	}
+	return m
+}
+
+// Source is a place that makes the statement.
+type Source struct{ Work, Section string }
+
+// Sources are a claim's places.
+type Sources []Source
+
+func (s Source) String() string {
+	if s.Section == "" {
+		return s.Work
+	}
+	return s.Work + ", " + s.Section
+}
+
+// Man is a manual page, as Man("pid_namespaces(7)", "The namespace init process").
+func Man(page, section string) Source { return Source{page, section} }
+
+// Article is a section of "Containers from Scratch: Deep Dive into Container
+// Networking".
+func Article(section string) Source { return Source{"article", section} }
+
+// Article2 is a section of its sequel on VXLAN between two hosts.
+func Article2(section string) Source { return Source{"article, part 2", section} }
+
+// Doc is any other document.
+func Doc(work, section string) Source { return Source{work, section} }
+
+var registry = map[string]Claim{}
+
+// TimeoutVariable is the environment variable that holds the time one spec
+// may take, as time.ParseDuration reads it.
+const TimeoutVariable = "BULKHEAD_SPEC_TIMEOUT"
+
+// DefaultTimeout is the time one spec may take.
+const DefaultTimeout = 30 * time.Second
+
+// Take decides whether this process runs the claim; nil means all of them. A
+// run of several processes shares the claims out through it.
+var Take func(id string) bool
+
+// NotTaken is the reason of a spec that another process runs.
+const NotTaken = "another process runs it"
+
+// It registers the claim and the spec that verifies it. A claim without an
+// ID, text, source or contrast, or with an ID that is taken, is a panic.
+func It(c Claim, body func(ctx ginkgo.SpecContext)) bool {
+	switch {
+	case !strings.Contains(c.ID, "/") || c.Text == "" || len(c.Source) == 0 || c.Contrast == "":
+		panic(fmt.Sprintf("claim %q needs an ID, a text, a source and a contrast", c.ID))
+	case registry[c.ID].ID != "":
+		panic("claim registered twice: " + c.ID)
+	}
+	if c.Since != "" {
+		c.Needs = append(Needs{Kernel(c.Since)}, c.Needs...)
+	}
+	registry[c.ID] = c
+	args := []any{ginkgo.Label(c.Area()), ginkgo.SpecTimeout(timeout()), ginkgo.GracePeriod(5 * time.Second)}
+	if c.Core {
+		args = append(args, ginkgo.Label("core"))
+	}
+	if c.Serial {
+		args = append(args, ginkgo.Serial)
+	}
+	args = append(args, func(ctx ginkgo.SpecContext) {
+		if Take != nil && !Take(c.ID) {
+			ginkgo.Skip(NotTaken)
+		}
+		c.Needs.Check(ctx)
+		body(ctx)
+	})
+	return ginkgo.It(c.ID+": "+c.Text, args...)
+}
+
+func timeout() time.Duration {
+	if d, err := time.ParseDuration(os.Getenv(TimeoutVariable)); err == nil && d > 0 {
+		return d
+	}
+	return DefaultTimeout
+}
+
+// All returns every registered claim, by ID.
+func All() []Claim {
+	all := make([]Claim, 0, len(registry))
+	for _, c := range registry {
+		all = append(all, c)
+	}
+	sort.Slice(all, func(i, j int) bool { return all[i].ID < all[j].ID })
+	return all
+}
+
+// Get returns the claim with the ID.
+func Get(id string) (Claim, bool) {
+	c, ok := registry[id]
+	return c, ok
+}
+
+// Areas returns every area that has a claim, in order.
+func Areas() []string {
+	seen := map[string]bool{}
+	var areas []string
+	for _, c := range All() {
+		if !seen[c.Area()] {
+			seen[c.Area()] = true
+			areas = append(areas, c.Area())
+		}
+	}
+	return areas
+}
+
+const (
+	evidenceEntry = "evidence"
+	remedyEntry   = "remedy"
+)
+
+// Evidence keeps a value that the spec saw, for the report.
+func Evidence(format string, args ...any) {
+	ginkgo.AddReportEntry(evidenceEntry, fmt.Sprintf(format, args...), ginkgo.ReportEntryVisibilityNever)
+}

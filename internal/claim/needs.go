@@ -1,0 +1,170 @@
+package claim
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/onsi/ginkgo/v2"
+	"golang.org/x/sys/unix"
+
+	"bulkhead/harness"
+	"bulkhead/harness/namespace"
+	"bulkhead/internal/kernel"
+)
+
+// Need is something that a claim's spec cannot do without. Whether it is there
+// is found by trying.
+type Need struct {
+	// Name is the need in a few words, as "CONFIG_VXLAN" or "root".
+	Name string
+	// Try returns nil when it is there. Its error is part of the skip's reason.
+	Try func(ctx context.Context) error
+	// Options are the kernel options that provide it. When the running
+	// kernel's configuration has them all built in and Try failed, the kernel
+	// refuses what it says it offers: the claim fails.
+	Options []string
+	// Since is the first release that has it, as "5.12".
+	Since string
+	// Remedy says what would provide it, when that is not the options.
+	Remedy string
+}
+
+// Needs are a claim's needs.
+type Needs []Need
+
+// Root is root in the initial user namespace.
+var Root = Need{
+	Name: "root",
+	Try: func(context.Context) error {
+		if !kernel.IsRoot() {
+			return errors.New("needs root")
+		}
+		return nil
+	},
+	Remedy: "run bulkhead as root on the machine itself",
+}
+
+// Kernel is a release of at least since, for a behaviour that nothing but the
+// release tells beforehand.
+func Kernel(since string) Need {
+	return Need{
+		Name: "kernel " + since,
+		Try: func(context.Context) error {
+			major, minor := kernel.Release()
+			if !kernel.AtLeastString(since) {
+				return fmt.Errorf("kernel %d.%d < %s", major, minor, since)
+			}
+			return nil
+		},
+		Remedy: "a kernel of release " + since + " or newer",
+	}
+}
+
+var namespaceOptions = map[string]string{
+	"cgroup": "CONFIG_CGROUPS", "ipc": "CONFIG_IPC_NS", "mnt": "", "net": "CONFIG_NET_NS",
+	"pid": "CONFIG_PID_NS", "time": "CONFIG_TIME_NS", "user": "CONFIG_USER_NS", "uts": "CONFIG_UTS_NS",
+}
+
+// Namespace is the possibility to create namespaces of the type.
+func Namespace(t namespace.Type) Need {
+	n := Need{
+		Name: t.Name + " namespaces",
+		Try: func(ctx context.Context) error {
+			sb, err := harness.TryStart(ctx, harness.New(t))
+			if err != nil {
+				return err
+			}
+			return sb.Kill(unix.SIGKILL)
+		},
+	}
+	if option := namespaceOptions[t.Name]; option != "" {
+		n.Options = []string{option}
+	}
+	if t == namespace.Time {
+		n.Since = "5.6"
+	}
+	return n
+}
+
+// File is a file that the machine must have for a spec to look at.
+func File(path string, options ...string) Need {
+	return Need{
+		Name: path,
+		Try: func(context.Context) error {
+			_, err := os.Stat(path)
+			return err
+		},
+		Options: options,
+	}
+}
+
+// Feature is what try finds out, provided by kernel options since a release.
+func Feature(name string, since string, options []string, try func(ctx context.Context) error) Need {
+	return Need{Name: name, Since: since, Options: options, Try: try}
+}
+
+// Check ends the spec at the first need that is missing: as skipped, as failed
+// when the kernel says that it offers what it refuses, or as broken.
+func (needs Needs) Check(ctx context.Context) {
+	if _, err := harness.CurrentStage(); err != nil {
+		if os.Geteuid() == 0 {
+			harness.Broken("set up the stage: %v", err)
+		}
+		why := kernel.UserNamespaceObstacle()
+		if why == "" {
+			why = err.Error()
+		}
+		skip("needs root, or user namespaces for ordinary users: "+why, Root.Remedy)
+	}
+	for _, n := range needs {
+		err := n.Try(ctx)
+		if err == nil {
+			continue
+		}
+		reason, remedy, offered := n.judge(err)
+		if offered {
+			ginkgo.Fail(fmt.Sprintf("%s, yet the kernel refuses it: %v", reason, err), 1)
+		}
+		skip(reason, remedy)
+	}
+}
+
+// judge tells a feature that is not offered from one that is refused although
+// the kernel's own configuration, or its release, has it.
+func (n Need) judge(err error) (reason, remedy string, offered bool) {
+	remedy = n.Remedy
+	if n.Since != "" && !kernel.AtLeastString(n.Since) {
+		major, minor := kernel.Release()
+		return fmt.Sprintf("kernel %d.%d < %s (%s)", major, minor, n.Since, n.Name), "a kernel of release " + n.Since + " or newer", false
+	}
+	if len(n.Options) == 0 {
+		return err.Error(), remedy, n.Since != ""
+	}
+	config := kernel.LoadConfig()
+	if !config.Known() {
+		return fmt.Sprintf("%s: %v (the kernel's configuration cannot be read)", n.Name, err), remedy, false
+	}
+	var built []string
+	for _, o := range n.Options {
+		switch v, _ := config.Option(o); v {
+		case "y":
+			built = append(built, o+"=y")
+		case "m":
+			module := strings.ToLower(strings.TrimPrefix(o, "CONFIG_"))
+			return fmt.Sprintf("%s is a module that is not loaded and could not be: %v", o, err), "modprobe " + module, false
+		default:
+			return o + " is not set", "a kernel built with " + o, false
+		}
+	}
+	return strings.Join(built, ", "), remedy, true
+}
+
+func skip(reason, remedy string) {
+	if remedy != "" {
+		ginkgo.AddReportEntry(remedyEntry, remedy, ginkgo.ReportEntryVisibilityNever)
+	}
+	ginkgo.Skip(reason, 2)
+}

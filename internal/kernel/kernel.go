@@ -1,0 +1,235 @@
+// Package kernel says what the running kernel is: release, configuration,
+// sysctls, security modules. It reads and never tries; what a feature does is
+// for claims to find out.
+package kernel
+
+import (
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"bulkhead/internal/report"
+)
+
+// Identify returns the identity of the kernel and of the machine around it.
+// What cannot be read stays empty.
+func Identify() report.Kernel {
+	u := uname()
+	k := report.Kernel{
+		Release: u.release, Version: u.version, Arch: u.machine,
+		OS: osName(), Cmdline: firstLine("/proc/cmdline"),
+		ConfigSHA256: LoadConfig().Digest(), SecurityModules: []string{},
+		Cgroup: cgroupVersion(), Root: IsRoot(),
+	}
+	if lsm := firstLine("/sys/kernel/security/lsm"); lsm != "" {
+		k.SecurityModules = strings.Split(lsm, ",")
+	}
+	return k
+}
+
+type utsname struct{ release, version, machine string }
+
+var uname = sync.OnceValue(func() utsname {
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		return utsname{}
+	}
+	return utsname{unix.ByteSliceToString(u.Release[:]), unix.ByteSliceToString(u.Version[:]), unix.ByteSliceToString(u.Machine[:])}
+})
+
+// Release is the running kernel's release, 6 and 18 of "6.18.44-something".
+func Release() (major, minor int) {
+	major, minor, _ = ParseRelease(uname().release)
+	return major, minor
+}
+
+// ParseRelease reads the first two numbers of a release.
+func ParseRelease(s string) (major, minor int, err error) {
+	number := func(s string) (int, string) {
+		i := strings.IndexFunc(s, func(r rune) bool { return r < '0' || r > '9' })
+		if i < 0 {
+			i = len(s)
+		}
+		n, convErr := strconv.Atoi(s[:i])
+		if convErr != nil && err == nil {
+			err = fmt.Errorf("kernel release %q: not a number and a number", s)
+		}
+		return n, s[i:]
+	}
+	major, rest := number(s)
+	minor, _ = number(strings.TrimPrefix(rest, "."))
+	return major, minor, err
+}
+
+// AtLeast says whether the running kernel is of this release or a newer one.
+func AtLeast(major, minor int) bool {
+	a, b := Release()
+	return a > major || a == major && b >= minor
+}
+
+// AtLeastString is AtLeast for a release as "5.12". A text that is none is a
+// panic: it is a constant of ours.
+func AtLeastString(since string) bool {
+	major, minor, err := ParseRelease(since)
+	if err != nil {
+		panic(err)
+	}
+	return AtLeast(major, minor)
+}
+
+// IsRoot says whether this process is root in the initial user namespace:
+// effective UID 0, all IDs mapped to themselves, CAP_SYS_ADMIN effective.
+var IsRoot = sync.OnceValue(func() bool {
+	if os.Geteuid() != 0 {
+		return false
+	}
+	uidMap, err := os.ReadFile("/proc/self/uid_map")
+	if err == nil && strings.Join(strings.Fields(string(uidMap)), " ") != "0 0 4294967295" {
+		return false
+	}
+	hdr := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	return unix.Capget(&hdr, &data[0]) == nil && data[0].Effective>>unix.CAP_SYS_ADMIN&1 == 1
+})
+
+// Config is a kernel's configuration; empty when it could not be read.
+type Config struct {
+	raw     []byte
+	options map[string]string
+}
+
+// LoadConfig reads the running kernel's configuration, once, from
+// /proc/config.gz or the places where distributions keep it.
+var LoadConfig = sync.OnceValue(func() Config {
+	release := uname().release
+	for _, path := range []string{
+		"/proc/config.gz", "/boot/config-" + release, "/lib/modules/" + release + "/config",
+		"/usr/lib/modules/" + release + "/config", "/lib/modules/" + release + "/build/.config",
+	} {
+		if c, err := ReadConfig(path); err == nil {
+			return c
+		}
+	}
+	return Config{}
+})
+
+// ReadConfig reads a configuration file, compressed if its name ends in .gz.
+func ReadConfig(path string) (Config, error) {
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return Config{}, err
+	}
+	if strings.HasSuffix(path, ".gz") {
+		z, err := gzip.NewReader(bytes.NewReader(raw))
+		if err != nil {
+			return Config{}, fmt.Errorf("%s: %w", path, err)
+		}
+		if raw, err = io.ReadAll(z); err != nil {
+			return Config{}, fmt.Errorf("%s: %w", path, err)
+		}
+	}
+	c := Config{raw: raw, options: map[string]string{}}
+	for lines := bufio.NewScanner(bytes.NewReader(raw)); lines.Scan(); {
+		if name, value, ok := strings.Cut(lines.Text(), "="); ok && strings.HasPrefix(name, "CONFIG_") {
+			c.options[name] = value
+		}
+	}
+	return c, nil
+}
+
+// Known says whether there is a configuration to ask.
+func (c Config) Known() bool { return c.options != nil }
+
+// Option returns an option's value, "y", "m", a number or a quoted string. It
+// is "" when the option is not set; known is false without a configuration.
+func (c Config) Option(name string) (value string, known bool) {
+	return c.options[name], c.Known()
+}
+
+// Digest is the SHA-256 of the configuration, in hexadecimal.
+func (c Config) Digest() string {
+	if !c.Known() {
+		return ""
+	}
+	sum := sha256.Sum256(c.raw)
+	return hex.EncodeToString(sum[:])
+}
+
+// Sysctl reads a sysctl by its dotted name.
+func Sysctl(name string) (string, error) {
+	raw, err := os.ReadFile("/proc/sys/" + strings.ReplaceAll(name, ".", "/"))
+	return strings.TrimSpace(string(raw)), err
+}
+
+// UserNamespaceObstacle says why an ordinary user may not create user
+// namespaces here, after a try that failed; "" when nothing tells.
+func UserNamespaceObstacle() string {
+	for _, o := range []struct{ sysctl, value string }{
+		{"kernel.unprivileged_userns_clone", "0"},
+		{"user.max_user_namespaces", "0"},
+		{"kernel.apparmor_restrict_unprivileged_userns", "1"},
+	} {
+		if v, err := Sysctl(o.sysctl); err == nil && v == o.value {
+			return o.sysctl + " is " + o.value
+		}
+	}
+	if v, known := LoadConfig().Option("CONFIG_USER_NS"); known && v != "y" {
+		return "CONFIG_USER_NS is not set"
+	}
+	return ""
+}
+
+func osName() string {
+	for _, path := range []string{"/etc/os-release", "/usr/lib/os-release"} {
+		raw, err := os.ReadFile(path)
+		if err != nil {
+			continue
+		}
+		for _, line := range strings.Split(string(raw), "\n") {
+			if v, ok := strings.CutPrefix(line, "PRETTY_NAME="); ok {
+				return strings.Trim(v, `"'`)
+			}
+		}
+	}
+	return ""
+}
+
+// cgroupVersion tells v1, v2, both and neither apart by the cgroup mounts.
+func cgroupVersion() string {
+	raw, err := os.ReadFile("/proc/self/mounts")
+	if err != nil {
+		return "none"
+	}
+	var v1, v2 bool
+	for _, line := range strings.Split(string(raw), "\n") {
+		if f := strings.Fields(line); len(f) > 2 {
+			v1 = v1 || f[2] == "cgroup"
+			v2 = v2 || f[2] == "cgroup2"
+		}
+	}
+	switch {
+	case v1 && v2:
+		return "hybrid"
+	case v1:
+		return "v1"
+	case v2:
+		return "v2"
+	}
+	return "none"
+}
+
+func firstLine(path string) string {
+	raw, _ := os.ReadFile(path)
+	line, _, _ := strings.Cut(string(raw), "\n")
+	return line
+}
