@@ -1,0 +1,105 @@
+package report
+
+import (
+	"encoding/xml"
+	"fmt"
+	"io"
+	"strings"
+)
+
+type junitSuites struct {
+	XMLName  xml.Name     `xml:"testsuites"`
+	Name     string       `xml:"name,attr"`
+	Tests    int          `xml:"tests,attr"`
+	Failures int          `xml:"failures,attr"`
+	Errors   int          `xml:"errors,attr"`
+	Skipped  int          `xml:"skipped,attr"`
+	Time     string       `xml:"time,attr"`
+	Suites   []junitSuite `xml:"testsuite"`
+}
+
+type junitSuite struct {
+	Name      string      `xml:"name,attr"`
+	Tests     int         `xml:"tests,attr"`
+	Failures  int         `xml:"failures,attr"`
+	Errors    int         `xml:"errors,attr"`
+	Skipped   int         `xml:"skipped,attr"`
+	Time      string      `xml:"time,attr"`
+	Timestamp string      `xml:"timestamp,attr"`
+	Cases     []junitCase `xml:"testcase"`
+}
+
+type junitCase struct {
+	Name      string        `xml:"name,attr"`
+	Class     string        `xml:"classname,attr"`
+	Time      string        `xml:"time,attr"`
+	Failure   *junitMessage `xml:"failure"`
+	Error     *junitMessage `xml:"error"`
+	Skipped   *junitMessage `xml:"skipped"`
+	SystemOut string        `xml:"system-out,omitempty"`
+}
+
+type junitMessage struct {
+	Message string `xml:"message,attr"`
+	Text    string `xml:",chardata"`
+}
+
+// WriteJUnit writes JUnit XML as GitLab, Jenkins and GitHub read it: a suite
+// an area; failed is a failure, broken an error.
+func WriteJUnit(w io.Writer, r *Result) error {
+	seconds := func(ms float64) string { return fmt.Sprintf("%.6f", ms/1000) }
+	root := junitSuites{
+		Name: "bulkhead", Tests: len(r.Claims), Failures: r.Summary.Fail, Errors: r.Summary.Broken,
+		Skipped: r.Summary.Skip, Time: seconds(r.DurationMS),
+	}
+	for _, area := range byArea(r.Claims) {
+		sum, total := Count(area), 0.0
+		suite := junitSuite{
+			Name: area[0].Area, Tests: len(area), Failures: sum.Fail, Errors: sum.Broken, Skipped: sum.Skip,
+			Timestamp: r.Started.Format("2006-01-02T15:04:05"),
+		}
+		for _, c := range area {
+			total += c.DurationMS
+			jc := junitCase{Name: c.ID, Class: "bulkhead." + c.Area, Time: seconds(c.DurationMS), SystemOut: strings.Join(c.Evidence, "\n")}
+			first, _, _ := strings.Cut(c.Reason, "\n")
+			message := &junitMessage{Message: first, Text: c.Reason}
+			switch c.Verdict {
+			case Fail:
+				jc.Failure = message
+			case Broken:
+				jc.Error = message
+			case Skip:
+				jc.Skipped = message
+			}
+			suite.Cases = append(suite.Cases, jc)
+		}
+		suite.Time = seconds(total)
+		root.Suites = append(root.Suites, suite)
+	}
+	if _, err := io.WriteString(w, xml.Header); err != nil {
+		return err
+	}
+	enc := xml.NewEncoder(w)
+	enc.Indent("", "  ")
+	if err := enc.Encode(root); err != nil {
+		return err
+	}
+	_, err := io.WriteString(w, "\n")
+	return err
+}
+
+// byArea groups claims by area, in the order they come in.
+func byArea(claims []Claim) [][]Claim {
+	index := map[string]int{}
+	var groups [][]Claim
+	for _, c := range claims {
+		i, ok := index[c.Area]
+		if !ok {
+			i = len(groups)
+			index[c.Area] = i
+			groups = append(groups, nil)
+		}
+		groups[i] = append(groups[i], c)
+	}
+	return groups
+}

@@ -1,0 +1,270 @@
+package run
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand"
+	"os"
+	"os/exec"
+	"runtime"
+	"sort"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"bulkhead/internal/claim"
+	"bulkhead/internal/kernel"
+	"bulkhead/internal/machine"
+	"bulkhead/internal/report"
+)
+
+// Options say what to run and how.
+type Options struct {
+	// Claims are the IDs to verify.
+	Claims []string
+	// Procs is how many specs run at a time; 0 is one a core.
+	Procs int
+	// Seed is the seed of the random order; 0 picks one.
+	Seed int64
+	// Timeout is what one spec may take; 0 is claim.DefaultTimeout.
+	Timeout time.Duration
+	// Env is added to the environment of the specs.
+	Env []string
+	// Version is the version of the tool, for the result.
+	Version string
+	// Event is called for everything that happens, one call at a time.
+	Event func(report.Event)
+}
+
+// graceTime is what a worker may take to clean up after an interrupt.
+const graceTime = 10 * time.Second
+
+// controller shares the claims out to workers and collects their verdicts.
+type controller struct {
+	options Options
+	mu      sync.Mutex
+	// open are the claims that no worker has asked for yet.
+	open    map[string]bool
+	running map[string]bool
+	done    map[string]report.Claim
+	result  *report.Result
+}
+
+// Run verifies the claims and returns the result, also when ctx ended it
+// early (the result is then partial). An error means that it could not begin.
+func Run(ctx context.Context, o Options) (*report.Result, error) {
+	if o.Procs <= 0 {
+		o.Procs = runtime.NumCPU()
+	}
+	if o.Seed == 0 {
+		o.Seed = 1 + rand.Int63n(1<<31-1)
+	}
+	if o.Timeout <= 0 {
+		o.Timeout = claim.DefaultTimeout
+	}
+	if o.Event == nil {
+		o.Event = func(report.Event) {}
+	}
+	c := &controller{
+		options: o, open: map[string]bool{}, running: map[string]bool{}, done: map[string]report.Claim{},
+		result: &report.Result{
+			Version: report.SchemaVersion, Tool: report.Tool{Name: "bulkhead", Version: o.Version},
+			Kernel: kernel.Identify(), Started: time.Now().UTC(), Seed: o.Seed, Claims: []report.Claim{},
+		},
+	}
+	if err := machine.CleanStale(); err != nil {
+		return nil, err
+	}
+	before, err := machine.Take()
+	if err != nil {
+		return nil, fmt.Errorf("look at the machine before the run: %w", err)
+	}
+	var together, alone []string
+	announced := *c.result
+	for _, id := range o.Claims {
+		registered, ok := claim.Get(id)
+		if !ok {
+			return nil, fmt.Errorf("no claim has the ID %q", id)
+		}
+		announced.Claims = append(announced.Claims, registered.Model())
+		if registered.Serial {
+			alone = append(alone, id)
+		} else {
+			together = append(together, id)
+		}
+	}
+	o.Event(report.Event{Event: "run-started", Time: time.Now().UTC(), Result: &announced})
+	c.phase(ctx, together, min(o.Procs, len(together)))
+	c.phase(ctx, alone, min(1, len(alone)))
+
+	r := c.result
+	for _, found := range c.done {
+		r.Claims = append(r.Claims, found)
+	}
+	sort.Slice(r.Claims, func(i, j int) bool { return r.Claims[i].ID < r.Claims[j].ID })
+	r.Partial = ctx.Err() != nil && len(r.Claims) < len(o.Claims)
+	for id := range c.running {
+		r.Interrupted = append(r.Interrupted, id)
+	}
+	sort.Strings(r.Interrupted)
+	after, err := machine.Take()
+	if err != nil {
+		return nil, fmt.Errorf("look at the machine after the run: %w", err)
+	}
+	r.Leftovers = machine.Compare(before, after)
+	r.Summary = report.Count(r.Claims)
+	r.DurationMS = float64(time.Since(r.Started).Microseconds()) / 1000
+	o.Event(report.Event{Event: "run-finished", Time: time.Now().UTC(), Result: r})
+	return r, nil
+}
+
+// phase runs the claims with so many workers at a time.
+func (c *controller) phase(ctx context.Context, ids []string, workers int) {
+	for _, id := range ids {
+		c.open[id] = true
+	}
+	var all sync.WaitGroup
+	for range workers {
+		all.Go(func() {
+			// A worker that dies takes its claim with it; another goes on.
+			for c.left() && ctx.Err() == nil {
+				if !c.work(ctx) {
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+}
+
+func (c *controller) left() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.open) > 0
+}
+
+// work runs one worker process to its end and says whether it may be followed
+// by another.
+func (c *controller) work(ctx context.Context) bool {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return c.giveUp(fmt.Errorf("socketpair: %w", err))
+	}
+	ours, theirs := os.NewFile(uintptr(fds[0]), "worker"), os.NewFile(uintptr(fds[1]), "controller")
+	defer ours.Close()
+	var output bytes.Buffer
+	cmd := &exec.Cmd{
+		Path: "/proc/self/exe", Args: []string{WorkerName}, Stdout: &output, Stderr: &output,
+		ExtraFiles: []*os.File{theirs},
+		Env: append(append(os.Environ(), c.options.Env...),
+			seedVariable+"="+strconv.FormatInt(c.options.Seed, 10),
+			claim.TimeoutVariable+"="+c.options.Timeout.String()),
+		// A Ctrl-C is for the controller to pass on.
+		SysProcAttr: &syscall.SysProcAttr{Setpgid: true},
+	}
+	err = cmd.Start()
+	theirs.Close()
+	if err != nil {
+		return c.giveUp(fmt.Errorf("start a worker: %w", err))
+	}
+	ended := make(chan struct{})
+	go func() {
+		select {
+		case <-ended:
+		case <-ctx.Done():
+			_ = cmd.Process.Signal(unix.SIGTERM)
+			select {
+			case <-ended:
+			case <-time.After(graceTime):
+				_ = cmd.Process.Kill()
+			}
+		}
+	}()
+	current, served := "", 0
+	lines := bufio.NewScanner(ours)
+	lines.Buffer(nil, 1<<24)
+	for lines.Scan() {
+		var m message
+		if json.Unmarshal(lines.Bytes(), &m) != nil {
+			break
+		}
+		switch {
+		case m.Done != nil:
+			current = ""
+			c.finish(ctx, *m.Done)
+		case m.Ask != "":
+			answer := "no\n"
+			if ctx.Err() == nil && c.grant(m.Ask) {
+				current, answer = m.Ask, "yes\n"
+				served++
+			}
+			if _, err := ours.WriteString(answer); err != nil {
+				break
+			}
+		}
+	}
+	waitErr := cmd.Wait()
+	close(ended)
+	if current != "" && ctx.Err() == nil {
+		registered, _ := claim.Get(current)
+		lost := registered.Model()
+		lost.Verdict = report.Broken
+		lost.Reason = fmt.Sprintf("the worker process ended in the middle: %v\n%s", waitErr, tail(output.String()))
+		c.finish(ctx, lost)
+		return true
+	}
+	if served == 0 && c.left() && ctx.Err() == nil {
+		return c.giveUp(fmt.Errorf("a worker process ended without asking for work: %v\n%s", waitErr, tail(output.String())))
+	}
+	return true
+}
+
+// giveUp reports every claim that nobody has asked for as broken.
+func (c *controller) giveUp(err error) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for id := range c.open {
+		registered, _ := claim.Get(id)
+		lost := registered.Model()
+		lost.Verdict, lost.Reason = report.Broken, err.Error()
+		c.done[id] = lost
+		delete(c.open, id)
+	}
+	return false
+}
+
+func (c *controller) grant(id string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.open[id] {
+		return false
+	}
+	delete(c.open, id)
+	c.running[id] = true
+	c.options.Event(report.Event{Event: "claim-started", Time: time.Now().UTC(), ID: id})
+	return true
+}
+
+func (c *controller) finish(ctx context.Context, found report.Claim) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	// What an interrupt stopped has no verdict.
+	if ctx.Err() != nil && found.Verdict == report.Broken {
+		return
+	}
+	delete(c.running, found.ID)
+	c.done[found.ID] = found
+	c.options.Event(report.Event{Event: "claim-finished", Time: time.Now().UTC(), ID: found.ID, Claim: &found})
+}
+
+func tail(s string) string {
+	lines := strings.Split(strings.TrimSpace(s), "\n")
+	return strings.Join(lines[max(0, len(lines)-15):], "\n")
+}

@@ -1,0 +1,17 @@
+package proc
+
+import (
+	"testing"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+
+	"bulkhead/harness"
+)
+
+func TestClaims(t *testing.T) {
+	RegisterFailHandler(Fail)
+	RunSpecs(t, "proc")
+}
+
+var _ = AfterSuite(harness.Close)
