@@ -216,13 +216,17 @@ func (sb *Sandbox) statx(path string, flags int) (File, error) {
 	if _, err := sb.Syscall("stat "+path, unix.SYS_STATX, unix.AT_FDCWD, path, flags, unix.STATX_BASIC_STATS|unix.STATX_MNT_ID, buf); err != nil {
 		return File{}, err
 	}
+	return parseStatx(buf), nil
+}
+
+func parseStatx(buf []byte) File {
 	u32 := func(i int) uint32 { return binary.NativeEndian.Uint32(buf[i:]) }
 	u64 := func(i int) uint64 { return binary.NativeEndian.Uint64(buf[i:]) }
 	return File{
 		UID: u32(20), GID: u32(24), Mode: binary.NativeEndian.Uint16(buf[28:]),
 		Inode: u64(32), Size: u64(40),
 		RdevMajor: u32(128), RdevMinor: u32(132), DevMajor: u32(136), DevMinor: u32(140), MountID: u64(144),
-	}, nil
+	}
 }
 
 // ReadDir lists the names in a directory, without . and .., by getdents64(2).
@@ -684,4 +688,37 @@ func (sb *Sandbox) Run(ctx context.Context, path string, args ...string) (Output
 	o.Status, err = sb.Wait(child)
 	Must(err)
 	return o, execErr
+}
+
+// Fstat is statx(2) of a descriptor.
+func (sb *Sandbox) Fstat(fd int) (File, error) {
+	buf := make([]byte, 256)
+	if _, err := sb.Syscall("fstat", unix.SYS_STATX, fd, "", unix.AT_EMPTY_PATH, unix.STATX_BASIC_STATS, buf); err != nil {
+		return File{}, err
+	}
+	return parseStatx(buf), nil
+}
+
+// Filter installs a seccomp filter that answers the system call nr with errno
+// and lets all others through.
+func (sb *Sandbox) Filter(nr uintptr, errno unix.Errno) error {
+	// Without CAP_SYS_ADMIN a filter wants no_new_privs; with it, it does not.
+	program := []unix.SockFilter{
+		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: 0},
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, Jf: 1, K: uint32(nr)},
+		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ERRNO | uint32(errno)},
+		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW},
+	}
+	raw := make([]byte, 0, 8*len(program))
+	for _, f := range program {
+		raw = binary.NativeEndian.AppendUint16(raw, f.Code)
+		raw = append(raw, f.Jt, f.Jf)
+		raw = binary.NativeEndian.AppendUint32(raw, f.K)
+	}
+	c := sb.begin("seccomp(SECCOMP_SET_MODE_FILTER)")
+	header := make([]byte, 16)
+	binary.NativeEndian.PutUint16(header, uint16(len(program)))
+	binary.NativeEndian.PutUint64(header[8:], uint64(c.bytes(raw)))
+	_, err := c.do(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0, c.bytes(header))
+	return err
 }

@@ -173,7 +173,13 @@ const (
 	remedyEntry   = "remedy"
 )
 
-// Evidence keeps a value that the spec saw, for the report.
+// Evidence keeps a value that the spec saw, for the report. A nil error among
+// the arguments reads "success".
 func Evidence(format string, args ...any) {
+	for i, a := range args {
+		if a == nil {
+			args[i] = "success"
+		}
+	}
 	ginkgo.AddReportEntry(evidenceEntry, fmt.Sprintf(format, args...), ginkgo.ReportEntryVisibilityNever)
 }
