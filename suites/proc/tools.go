@@ -1,0 +1,93 @@
+package proc
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"bulkhead/harness"
+	"bulkhead/harness/namespace"
+	"bulkhead/harness/probe"
+	"bulkhead/internal/claim"
+)
+
+// pollTime is between two looks at what the kernel changes by itself.
+const pollTime = 2 * time.Millisecond
+
+// procfs is the possibility to mount proc.
+var procfs = claim.Feature("a proc mount", "", []string{"CONFIG_PROC_FS"}, func(ctx context.Context) error {
+	sb := harness.Start(ctx, harness.New(namespace.Mount))
+	return sb.Mount("proc", sb.MkdirTemp(), "proc", 0, "")
+})
+
+// rows counts the lines of ps after its header.
+func rows(ps string) int { return max(0, strings.Count(ps, "\n")-1) }
+
+func le64(b []byte) uint64 { return binary.NativeEndian.Uint64(b) }
+func le32(b []byte) uint32 { return binary.NativeEndian.Uint32(b) }
+
+// mountLine is the last line of mountinfo for the mount point; "" without one.
+func mountLine(sb *harness.Sandbox, point string) string {
+	found := ""
+	for _, line := range strings.Split(harness.Got(sb.ReadFile("/proc/self/mountinfo")), "\n") {
+		if f := strings.Fields(line); len(f) > 4 && f[4] == point {
+			found = line
+		}
+	}
+	return found
+}
+
+// kilobytes is a field of /proc/meminfo, in kB.
+func kilobytes(meminfo, name string) uint64 {
+	for _, line := range strings.Split(meminfo, "\n") {
+		if rest, ok := strings.CutPrefix(line, name+":"); ok {
+			n, err := strconv.ParseUint(strings.Fields(rest)[0], 10, 64)
+			harness.Must(err)
+			return n
+		}
+	}
+	harness.Broken("no %s in /proc/meminfo", name)
+	return 0
+}
+
+// ranges reads a list as "0-3,6".
+func ranges(list string) [][2]int {
+	var all [][2]int
+	for _, part := range strings.Split(strings.TrimSpace(list), ",") {
+		var a, b int
+		if n, _ := fmt.Sscanf(part, "%d-%d", &a, &b); n == 1 {
+			b = a
+		}
+		all = append(all, [2]int{a, b})
+	}
+	return all
+}
+
+func countRanges(list string) int {
+	n := 0
+	for _, r := range ranges(list) {
+		n += r[1] - r[0] + 1
+	}
+	return n
+}
+
+func firstRange(list string) int { return ranges(list)[0][0] }
+
+// interfaces lists the names in a net/dev file.
+func interfaces(sb *harness.Sandbox, path string) []string {
+	var names []string
+	for _, line := range strings.Split(harness.Got(sb.ReadFile(path)), "\n") {
+		if name, _, ok := strings.Cut(line, ":"); ok {
+			names = append(names, strings.TrimSpace(name))
+		}
+	}
+	return names
+}
+
+// addVeth gives the sandbox's network namespace interfaces besides lo.
+func addVeth(ctx context.Context, sb *harness.Sandbox) {
+	probe.AddLink.In(sb.Agent(ctx), probe.Link{Kind: "veth", Name: "veth0", Peer: "veth1"})
+}
