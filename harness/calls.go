@@ -722,3 +722,21 @@ func (sb *Sandbox) Filter(nr uintptr, errno unix.Errno) error {
 	_, err := c.do(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0, c.bytes(header))
 	return err
 }
+
+// ReceiveControl receives one message by recvmsg(2) and returns its control
+// data.
+func (sb *Sandbox) ReceiveControl(fd int) []byte {
+	c := sb.begin("recvmsg")
+	iov, msg := make([]byte, 16), make([]byte, 56)
+	control := c.bytes(make([]byte, 256))
+	binary.NativeEndian.PutUint64(iov, uint64(c.bytes(make([]byte, 64))))
+	binary.NativeEndian.PutUint64(iov[8:], 64)
+	binary.NativeEndian.PutUint64(msg[16:], uint64(c.bytes(iov)))
+	binary.NativeEndian.PutUint64(msg[24:], 1)
+	binary.NativeEndian.PutUint64(msg[32:], uint64(control))
+	binary.NativeEndian.PutUint64(msg[40:], 256)
+	header := c.bytes(msg)
+	Got(c.do(unix.SYS_RECVMSG, uintptr(fd), header, 0))
+	n := int(binary.NativeEndian.Uint64(c.view(header, 56)[40:]))
+	return append([]byte(nil), c.view(control, n)...)
+}
