@@ -397,7 +397,7 @@ func (sb *Sandbox) Wait4(pid, options int) (unix.WaitStatus, error) {
 // child ready.
 func (sb *Sandbox) WaitAny(pid, options int) (int, unix.WaitStatus, error) {
 	buf := make([]byte, 8)
-	got, err := sb.Syscall(fmt.Sprintf("wait4(%d)", pid), unix.SYS_WAIT4, pid, buf, options, nil)
+	got, err := sb.Syscall(fmt.Sprintf("wait4(%d)", pid), unix.SYS_WAIT4, pid, buf, options|unix.WALL, nil)
 	return int(got), unix.WaitStatus(binary.NativeEndian.Uint32(buf)), err
 }
 

@@ -219,6 +219,14 @@ func (sb *Sandbox) Clone(ctx context.Context, flags uintptr) (*Sandbox, error) {
 	})
 }
 
+// CloneSignal is Clone by the bare clone(2) with bits that are part of its exit
+// signal, which is then not SIGCHLD.
+func (sb *Sandbox) CloneSignal(ctx context.Context, bits uintptr) (*Sandbox, error) {
+	return sb.spawn(ctx, fmt.Sprintf("clone(%#x)", bits), func(s *call) (uintptr, error) {
+		return s.do(unix.SYS_CLONE, bits|uintptr(unix.SIGCHLD)|unix.CLONE_PIDFD, 0, s.pidfd, 0, 0)
+	})
+}
+
 // CloneArgs are the fields of clone3(2)'s struct clone_args that specs set.
 type CloneArgs struct {
 	// Flags without CLONE_PIDFD, which the harness adds.

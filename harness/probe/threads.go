@@ -79,3 +79,11 @@ func number(err error) int {
 	errors.As(err, &errno)
 	return int(errno)
 }
+
+// Monotonic reads CLOCK_MONOTONIC as programs do, through the vDSO, in
+// nanoseconds.
+var Monotonic = New("time.Monotonic", func(None) (int64, error) {
+	var ts unix.Timespec
+	err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts)
+	return ts.Nano(), err
+})

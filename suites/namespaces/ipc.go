@@ -1,0 +1,349 @@
+package namespaces
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"strings"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	"golang.org/x/sys/unix"
+
+	"bulkhead/harness"
+	"bulkhead/harness/namespace"
+	"bulkhead/internal/claim"
+)
+
+var (
+	ipcNeed = claim.Namespace(namespace.IPC)
+	sysvipc = claim.Feature("System V IPC", "", []string{"CONFIG_SYSVIPC"}, func(ctx context.Context) error {
+		_, err := shmget(harness.Start(ctx, harness.New(namespace.IPC)), 1, unix.IPC_CREAT|0o600)
+		return err
+	})
+	mqueue = claim.Feature("POSIX message queues", "", []string{"CONFIG_POSIX_MQUEUE"}, func(ctx context.Context) error {
+		_, err := mqOpen(harness.Start(ctx, harness.New(namespace.IPC)), "need", unix.O_CREAT|unix.O_RDWR)
+		return err
+	})
+)
+
+const ipcKey = 0x62756c6b
+
+func shmget(sb *harness.Sandbox, size, flags int) (int, error) {
+	id, err := sb.Syscall("shmget", unix.SYS_SHMGET, ipcKey, size, flags)
+	return int(id), err
+}
+
+func semget(sb *harness.Sandbox, flags int) (int, error) {
+	id, err := sb.Syscall("semget", unix.SYS_SEMGET, ipcKey, 1, flags)
+	return int(id), err
+}
+
+func msgget(sb *harness.Sandbox, flags int) (int, error) {
+	id, err := sb.Syscall("msgget", unix.SYS_MSGGET, ipcKey, flags)
+	return int(id), err
+}
+
+// mqOpen is mq_open(3): the system call takes the name without its slash.
+func mqOpen(sb *harness.Sandbox, name string, flags int) (int, error) {
+	fd, err := sb.Syscall("mq_open /"+name, unix.SYS_MQ_OPEN, name, flags|unix.O_CLOEXEC, 0o600, nil)
+	return int(fd), err
+}
+
+// semaphore operations and commands of semctl(2).
+const (
+	semSetVal = 16
+	semGetVal = 12
+	semUndo   = 0x1000
+)
+
+var _ = claim.It(claim.Claim{
+	ID:       "ipc/shm-isolated",
+	Text:     "A System V shared memory segment is not found by its key from another IPC namespace.",
+	Source:   claim.Sources{claim.Article("Introduction to Linux Namespaces"), claim.Man("ipc_namespaces(7)", "")},
+	Needs:    claim.Needs{ipcNeed, sysvipc},
+	Contrast: "a plain child finds it",
+	Core:     true,
+	Try:      "ipcmk -M 4096; ipcs -m; unshare --ipc ipcs -m",
+}, func(ctx SpecContext) {
+	creator := harness.Start(ctx, harness.New(namespace.IPC))
+	id, err := shmget(creator, 4096, unix.IPC_CREAT|unix.IPC_EXCL|0o600)
+	harness.Must(err)
+	_, other := shmget(harness.Start(ctx, harness.Under(creator), harness.New(namespace.IPC)), 0, 0)
+	same, plain := shmget(creator.Fork(ctx), 0, 0)
+	claim.Evidence("another IPC namespace: %v; a plain child: %v", other, plain)
+	Expect(other).To(MatchError(unix.ENOENT), "shmget(key) in another IPC namespace")
+	Expect(plain).NotTo(HaveOccurred(), "contrast: a plain child")
+	Expect(same).To(Equal(id))
+})
+
+var _ = claim.It(claim.Claim{
+	ID:       "ipc/semaphores-isolated",
+	Text:     "A System V semaphore set is not found by its key from another IPC namespace.",
+	Source:   claim.Sources{claim.Man("ipc_namespaces(7)", "")},
+	Needs:    claim.Needs{ipcNeed, sysvipc},
+	Contrast: "plain child finds it",
+	Try:      "ipcmk -S 1; ipcs -s; unshare --ipc ipcs -s",
+}, func(ctx SpecContext) {
+	creator := harness.Start(ctx, harness.New(namespace.IPC))
+	_, err := semget(creator, unix.IPC_CREAT|unix.IPC_EXCL|0o600)
+	harness.Must(err)
+	_, other := semget(harness.Start(ctx, harness.Under(creator), harness.New(namespace.IPC)), 0)
+	_, plain := semget(creator.Fork(ctx), 0)
+	claim.Evidence("another IPC namespace: %v; a plain child: %v", other, plain)
+	Expect(other).To(MatchError(unix.ENOENT), "semget(key) in another IPC namespace")
+	Expect(plain).NotTo(HaveOccurred(), "contrast: a plain child")
+})
+
+var _ = claim.It(claim.Claim{
+	ID:       "ipc/message-queues-isolated",
+	Text:     "A System V message queue is not found by its key from another IPC namespace.",
+	Source:   claim.Sources{claim.Article("Introduction to Linux Namespaces"), claim.Man("ipc_namespaces(7)", "")},
+	Needs:    claim.Needs{ipcNeed, sysvipc},
+	Contrast: "plain child finds it",
+	Try:      "ipcmk -Q; ipcs -q; unshare --ipc ipcs -q",
+}, func(ctx SpecContext) {
+	creator := harness.Start(ctx, harness.New(namespace.IPC))
+	_, err := msgget(creator, unix.IPC_CREAT|unix.IPC_EXCL|0o600)
+	harness.Must(err)
+	_, other := msgget(harness.Start(ctx, harness.Under(creator), harness.New(namespace.IPC)), 0)
+	_, plain := msgget(creator.Fork(ctx), 0)
+	claim.Evidence("another IPC namespace: %v; a plain child: %v", other, plain)
+	Expect(other).To(MatchError(unix.ENOENT), "msgget(key) in another IPC namespace")
+	Expect(plain).NotTo(HaveOccurred(), "contrast: a plain child")
+})
+
+var _ = claim.It(claim.Claim{
+	ID:       "ipc/posix-queues-isolated",
+	Text:     "A POSIX message queue name is not visible in another IPC namespace.",
+	Source:   claim.Sources{claim.Man("ipc_namespaces(7)", ""), claim.Man("mq_overview(7)", "")},
+	Needs:    claim.Needs{ipcNeed, mqueue},
+	Contrast: "plain child opens it",
+	Try:      "mount -t mqueue m /mnt && touch /mnt/q && ls /mnt; unshare --ipc --mount sh -c 'mount -t mqueue m /mnt; ls /mnt'",
+}, func(ctx SpecContext) {
+	creator := harness.Start(ctx, harness.New(namespace.IPC))
+	_, err := mqOpen(creator, "queue", unix.O_CREAT|unix.O_EXCL|unix.O_RDWR)
+	harness.Must(err)
+	_, other := mqOpen(harness.Start(ctx, harness.Under(creator), harness.New(namespace.IPC)), "queue", unix.O_RDWR)
+	_, plain := mqOpen(creator.Fork(ctx), "queue", unix.O_RDWR)
+	claim.Evidence("another IPC namespace: %v; a plain child: %v", other, plain)
+	Expect(other).To(MatchError(unix.ENOENT), "mq_open in another IPC namespace")
+	Expect(plain).NotTo(HaveOccurred(), "contrast: a plain child")
+})
+
+var _ = claim.It(claim.Claim{
+	ID:       "ipc/mqueue-mount-shows-own-queues",
+	Text:     "A mount of the mqueue type lists the queues of the mounter's IPC namespace, and files created there are queues.",
+	Source:   claim.Sources{claim.Man("mq_overview(7)", "Mounting"), claim.Man("ipc_namespaces(7)", "")},
+	Needs:    claim.Needs{ipcNeed, mqueue},
+	Contrast: "a mount from a new namespace is empty",
+	Try:      "unshare --ipc --mount sh -c 'mount -t mqueue m /mnt && touch /mnt/q && ls /mnt'",
+}, func(ctx SpecContext) {
+	creator := harness.Start(ctx, harness.New(namespace.IPC, namespace.Mount))
+	dir := creator.MkdirTemp()
+	harness.Got(mqOpen(creator, "called", unix.O_CREAT|unix.O_RDWR))
+	Expect(creator.Mount("mqueue", dir, "mqueue", 0, "")).To(Succeed())
+	harness.Must(creator.CreateFile(dir+"/touched", ""))
+	listed := harness.Got(creator.ReadDir(dir))
+	_, opened := mqOpen(creator, "touched", unix.O_RDWR)
+	other := harness.Start(ctx, harness.Under(creator), harness.New(namespace.IPC, namespace.Mount))
+	otherDir := other.MkdirTemp()
+	harness.Must(other.Mount("mqueue", otherDir, "mqueue", 0, ""))
+	empty := harness.Got(other.ReadDir(otherDir))
+	claim.Evidence("listed: %v; mq_open of a file made there: %v; in a new namespace: %v", listed, opened, empty)
+	Expect(listed).To(ConsistOf("called", "touched"), "queues listed in the mount")
+	Expect(opened).NotTo(HaveOccurred(), "mq_open of a file created in the mount")
+	Expect(empty).To(BeEmpty(), "contrast: a mount from a new namespace")
+})
+
+var _ = claim.It(claim.Claim{
+	ID:       "ipc/mqueue-mount-outlives-members",
+	Text:     "An mqueue mount keeps listing its IPC namespace's queues after the last member exits, but no new queue can be created (EACCES).",
+	Source:   claim.Sources{claim.Man("namespaces(7)", "Namespace lifetime")},
+	Needs:    claim.Needs{ipcNeed, mqueue},
+	Contrast: "nothing left after umount",
+	Try:      "(needs a mount that outlives its IPC namespace's members)",
+}, func(ctx SpecContext) {
+	host := harness.Start(ctx, harness.New(namespace.Mount))
+	dir := host.MkdirTemp()
+	member := harness.Start(ctx, harness.Under(host), harness.New(namespace.IPC))
+	harness.Got(mqOpen(member, "kept", unix.O_CREAT|unix.O_RDWR))
+	harness.Must(member.Mount("mqueue", dir, "mqueue", 0, ""))
+	harness.Must(member.CreateFile(dir+"/before", ""))
+	member.Exit(0)
+	harness.Got(host.Wait(member))
+	listed := harness.Got(host.ReadDir(dir))
+	err := host.CreateFile(dir+"/after", "")
+	harness.Must(host.Umount(dir, 0))
+	claim.Evidence("after the last member: listed %v; creating a queue: %v", listed, err)
+	Expect(listed).To(ConsistOf("kept", "before"), "queues still listed after the last member has exited")
+	Expect(err).To(MatchError(unix.EACCES), "creating a queue after the last member has exited")
+	Expect(host.ReadDir(dir)).To(BeEmpty(), "contrast: after umount")
+})
+
+var _ = claim.It(claim.Claim{
+	ID:       "ipc/objects-die-with-namespace",
+	Text:     "All IPC objects are destroyed when their namespace's last member exits.",
+	Source:   claim.Sources{claim.Man("ipc_namespaces(7)", "")},
+	Needs:    claim.Needs{ipcNeed, sysvipc},
+	Contrast: "held while a member lives",
+	Try:      "unshare --ipc sh -c 'ipcmk -M 48M; grep Shmem: /proc/meminfo'; grep Shmem: /proc/meminfo",
+}, func(ctx SpecContext) {
+	const size = 48 << 20
+	member := harness.Start(ctx, harness.New(namespace.IPC))
+	shmem := func() int {
+		var kb int
+		for _, line := range strings.Split(harness.Got(harness.Host(ctx).ReadFile("/proc/meminfo")), "\n") {
+			_, _ = fmt.Sscanf(line, "Shmem: %d kB", &kb)
+		}
+		return kb
+	}
+	before := shmem()
+	id := harness.Got(shmget(member, size, unix.IPC_CREAT|0o600))
+	addr := harness.Got(member.Syscall("shmat", unix.SYS_SHMAT, id, 0, 0))
+	fd := harness.Got(member.Open("/dev/zero", unix.O_RDONLY, 0))
+	harness.Got(member.Syscall("read into the segment", unix.SYS_READ, fd, addr, size))
+	harness.Got(member.Syscall("shmdt", unix.SYS_SHMDT, addr))
+	held := shmem()
+	member.Exit(0)
+	harness.Got(member.Parent().Wait(member))
+	// The kernel frees IPC namespaces in a work queue.
+	Eventually(shmem).WithTimeout(destroyTime).WithPolling(pollTime).Should(BeNumerically("<", held-size/1024/2), "shared memory (kB) after the namespace's last member has exited")
+	claim.Evidence("Shmem before: %d kB; with an unattached segment of 48 MiB: %d kB; after the last exit: %d kB", before, held, shmem())
+	Expect(held-before).To(BeNumerically(">", size/1024/2), "contrast: held while a member lives")
+})
+
+var _ = claim.It(claim.Claim{
+	ID:       "ipc/proc-sysvipc-follows-reader",
+	Text:     "/proc/sysvipc shows only the objects of the reader's IPC namespace.",
+	Source:   claim.Sources{claim.Man("ipc_namespaces(7)", ""), claim.Man("proc(5)", "/proc/sysvipc")},
+	Needs:    claim.Needs{ipcNeed, sysvipc},
+	Contrast: "one entry in the creator's view",
+	Try:      "ipcmk -M 4096; unshare --ipc cat /proc/sysvipc/shm",
+}, func(ctx SpecContext) {
+	creator := harness.Start(ctx, harness.New(namespace.IPC))
+	harness.Got(shmget(creator, 4096, unix.IPC_CREAT|0o600))
+	harness.Got(semget(creator, unix.IPC_CREAT|0o600))
+	harness.Got(msgget(creator, unix.IPC_CREAT|0o600))
+	inside := harness.Start(ctx, harness.Under(creator), harness.New(namespace.IPC))
+	for _, file := range []string{"shm", "sem", "msg"} {
+		own := strings.Count(harness.Got(creator.ReadFile("/proc/sysvipc/"+file)), "\n")
+		other := strings.Count(harness.Got(inside.ReadFile("/proc/sysvipc/"+file)), "\n")
+		claim.Evidence("%s: %d lines for the creator, %d in a new namespace", file, own, other)
+		Expect(other).To(Equal(1), "lines of /proc/sysvipc/%s in a new IPC namespace: the header", file)
+		Expect(own).To(Equal(2), "contrast: lines of /proc/sysvipc/%s for the creator", file)
+	}
+})
+
+var _ = claim.It(claim.Claim{
+	ID:       "ipc/sysctls-per-namespace",
+	Text:     "msgmax, msgmnb, msgmni, sem, shmall, shmmax, shmmni and shm_rmid_forced are separate in each IPC namespace.",
+	Source:   claim.Sources{claim.Man("ipc_namespaces(7)", "")},
+	Needs:    claim.Needs{ipcNeed, claim.File("/proc/sys/kernel/shmmax", "CONFIG_SYSVIPC_SYSCTL")},
+	Contrast: "host values unchanged",
+	Try:      "unshare --ipc sh -c 'echo 100 > /proc/sys/kernel/msgmni; cat /proc/sys/kernel/msgmni'; cat /proc/sys/kernel/msgmni",
+}, func(ctx SpecContext) {
+	host := harness.Start(ctx, harness.New(namespace.IPC))
+	inside := harness.Start(ctx, harness.Under(host), harness.New(namespace.IPC))
+	for name, value := range map[string]string{
+		"msgmax": "1111", "msgmnb": "2222", "msgmni": "333", "sem": "44\t444\t4\t44",
+		"shmall": "5555", "shmmax": "6666666", "shmmni": "77", "shm_rmid_forced": "1",
+	} {
+		path := "/proc/sys/kernel/" + name
+		before := harness.Got(host.ReadFile(path))
+		Expect(inside.WriteFile(path, value)).To(Succeed(), "kernel.%s", name)
+		own, after := strings.TrimSpace(harness.Got(inside.ReadFile(path))), harness.Got(host.ReadFile(path))
+		claim.Evidence("%s inside: %s; outside: %s", name, own, strings.TrimSpace(after))
+		Expect(own).To(Equal(value), "kernel.%s where it was written", name)
+		Expect(after).To(Equal(before), "contrast: kernel.%s of the namespace outside", name)
+	}
+})
+
+var _ = claim.It(claim.Claim{
+	ID:       "ipc/sysctls-start-at-kernel-defaults",
+	Text:     "A new IPC namespace starts with the kernel's built-in IPC limits, not with its creator's settings.",
+	Source:   claim.Sources{claim.Man("ipc_namespaces(7)", "")},
+	Needs:    claim.Needs{ipcNeed, claim.File("/proc/sys/kernel/shmmni", "CONFIG_SYSVIPC_SYSCTL")},
+	Contrast: "a plain child keeps the creator's",
+	Try:      "unshare --ipc cat /proc/sys/kernel/msgmax /proc/sys/kernel/shmmni",
+}, func(ctx SpecContext) {
+	creator := harness.Start(ctx, harness.New(namespace.IPC))
+	harness.Must(creator.WriteFile("/proc/sys/kernel/msgmax", "1111"))
+	harness.Must(creator.WriteFile("/proc/sys/kernel/shmmni", "77"))
+	fresh := harness.Start(ctx, harness.Under(creator), harness.New(namespace.IPC))
+	plain := creator.Fork(ctx)
+	read := func(sb *harness.Sandbox, name string) string {
+		return strings.TrimSpace(harness.Got(sb.ReadFile("/proc/sys/kernel/" + name)))
+	}
+	claim.Evidence("new namespace: msgmax %s, shmmni %s; plain child: %s, %s", read(fresh, "msgmax"), read(fresh, "shmmni"), read(plain, "msgmax"), read(plain, "shmmni"))
+	Expect(read(fresh, "msgmax")).To(Equal("8192"), "msgmax of a new IPC namespace whose creator had 1111")
+	Expect(read(fresh, "shmmni")).To(Equal("4096"), "shmmni of a new IPC namespace whose creator had 77")
+	Expect(read(plain, "msgmax")).To(Equal("1111"), "contrast: a plain child")
+})
+
+var _ = claim.It(claim.Claim{
+	ID:       "ipc/mqueue-sysctls-per-namespace",
+	Text:     "The /proc/sys/fs/mqueue limits are separate in each IPC namespace.",
+	Source:   claim.Sources{claim.Man("ipc_namespaces(7)", ""), claim.Man("mq_overview(7)", "")},
+	Needs:    claim.Needs{ipcNeed, mqueue, claim.File("/proc/sys/fs/mqueue/msg_max", "CONFIG_POSIX_MQUEUE_SYSCTL")},
+	Contrast: "host value unchanged",
+	Try:      "unshare --ipc sh -c 'echo 20 > /proc/sys/fs/mqueue/msg_max; cat /proc/sys/fs/mqueue/msg_max'; cat /proc/sys/fs/mqueue/msg_max",
+}, func(ctx SpecContext) {
+	const path = "/proc/sys/fs/mqueue/msg_max"
+	host := harness.Start(ctx, harness.New(namespace.IPC))
+	before := harness.Got(host.ReadFile(path))
+	inside := harness.Start(ctx, harness.Under(host), harness.New(namespace.IPC))
+	Expect(inside.WriteFile(path, "20")).To(Succeed())
+	own, after := strings.TrimSpace(harness.Got(inside.ReadFile(path))), harness.Got(host.ReadFile(path))
+	claim.Evidence("inside: %s; outside: %s", own, strings.TrimSpace(after))
+	Expect(own).To(Equal("20"), "msg_max where it was written")
+	Expect(after).To(Equal(before), "contrast: msg_max of the namespace outside")
+})
+
+var _ = claim.It(claim.Claim{
+	ID:       "ipc/posix-shm-follows-mount-not-ipc",
+	Text:     "POSIX shared memory (files in /dev/shm) is isolated by the mount namespace, not by the IPC namespace.",
+	Source:   claim.Sources{claim.Man("ipc_namespaces(7)", ""), claim.Man("shm_overview(7)", "")},
+	Needs:    claim.Needs{ipcNeed, claim.Namespace(namespace.Mount)},
+	Contrast: "hidden by an own tmpfs on /dev/shm",
+	Try:      "touch /dev/shm/x; unshare --ipc ls /dev/shm; unshare --mount sh -c 'mount -t tmpfs t /dev/shm; ls /dev/shm'",
+}, func(ctx SpecContext) {
+	host := harness.Start(ctx, harness.New(namespace.Mount))
+	// A directory stands for /dev/shm, which not every machine has.
+	shm := host.MkdirTemp()
+	harness.Must(host.CreateFile(shm+"/object", "shared"))
+	ipc := harness.Start(ctx, harness.Under(host), harness.New(namespace.IPC))
+	content, err := ipc.ReadFile(shm + "/object")
+	mount := harness.Start(ctx, harness.Under(host), harness.New(namespace.Mount))
+	harness.Must(mount.Mount("tmpfs", shm, "tmpfs", 0, ""))
+	_, hidden := mount.Stat(shm + "/object")
+	claim.Evidence("after CLONE_NEWIPC: %q %v; with an own tmpfs: %v", content, err, hidden)
+	Expect(err).NotTo(HaveOccurred(), "a shared memory file after CLONE_NEWIPC")
+	Expect(hidden).To(MatchError(unix.ENOENT), "contrast: with an own tmpfs there")
+})
+
+var _ = claim.It(claim.Claim{
+	ID:       "ipc/unshare-applies-semaphore-undo",
+	Text:     "unshare(CLONE_NEWIPC) applies the caller's pending SEM_UNDO adjustments, as an exit would.",
+	Source:   claim.Sources{claim.Man("unshare(2)", "CLONE_NEWIPC, CLONE_SYSVSEM")},
+	Needs:    claim.Needs{ipcNeed, sysvipc},
+	Contrast: "it was 5 before",
+	Try:      "(needs semop(2) with SEM_UNDO)",
+}, func(ctx SpecContext) {
+	host := harness.Start(ctx, harness.New(namespace.IPC))
+	id := harness.Got(semget(host, unix.IPC_CREAT|0o600))
+	member := host.Fork(ctx)
+	op := binary.NativeEndian.AppendUint16(nil, 0)
+	op = binary.NativeEndian.AppendUint16(op, 5)
+	op = binary.NativeEndian.AppendUint16(op, semUndo)
+	harness.Got(member.Syscall("semop", unix.SYS_SEMOP, id, op, 1))
+	value := func() int {
+		return int(harness.Got(host.Syscall("semctl(GETVAL)", unix.SYS_SEMCTL, id, 0, semGetVal, 0)))
+	}
+	before := value()
+	Expect(member.Unshare(unix.CLONE_NEWIPC)).To(Succeed())
+	after := value()
+	claim.Evidence("semaphore before: %d; after the member's unshare(CLONE_NEWIPC): %d", before, after)
+	Expect(after).To(Equal(0), "the semaphore after unshare(CLONE_NEWIPC) of a live process with an undo of 5")
+	Expect(before).To(Equal(5), "contrast: before")
+})
