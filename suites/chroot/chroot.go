@@ -369,7 +369,7 @@ var _ = claim.It(claim.Claim{
 	alone := interfaces(harness.Start(ctx, harness.Under(host), harness.New(namespace.Network), harness.WithChroot(dir)))
 	claim.Evidence("host: %v; plain chroot: %v; with CLONE_NEWNET: %v", outside, inside, alone)
 	Expect(inside).To(Equal(outside), "interfaces seen in a plain chroot")
-	Expect(alone).To(Equal([]string{"lo"}), "contrast: interfaces with CLONE_NEWNET")
+	Expect(alone).NotTo(ContainElement("veth0"), "contrast: interfaces with CLONE_NEWNET")
 })
 
 var _ = claim.It(claim.Claim{

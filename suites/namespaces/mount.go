@@ -1,0 +1,555 @@
+package namespaces
+
+import (
+	"fmt"
+	"strings"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	"golang.org/x/sys/unix"
+
+	"bulkhead/harness"
+	"bulkhead/harness/namespace"
+	"bulkhead/internal/claim"
+	"bulkhead/suites/rootfs"
+)
+
+var mountNeed = claim.Namespace(namespace.Mount)
+
+var _ = claim.It(claim.Claim{
+	ID:       "mount/private-mount-invisible-outside",
+	Text:     "A mount made in a private mount namespace is not seen outside it.",
+	Source:   claim.Sources{claim.Article("How Linux Namespaces Work"), claim.Man("mount_namespaces(7)", "DESCRIPTION")},
+	Needs:    claim.Needs{mountNeed},
+	Contrast: "a mount in the same namespace is seen",
+	Core:     true,
+	Try:      "unshare --mount sh -c 'mount -t tmpfs x /mnt; grep /mnt /proc/self/mountinfo'; grep /mnt /proc/self/mountinfo",
+}, func(ctx SpecContext) {
+	host := harness.Start(ctx, harness.New(namespace.Mount))
+	dir, same := host.MkdirTemp(), host.MkdirTemp()
+	inside := harness.Start(ctx, harness.Under(host), harness.New(namespace.Mount))
+	Expect(inside.Mount("x", dir, "tmpfs", 0, "")).To(Succeed())
+	harness.Must(host.Fork(ctx).Mount("x", same, "tmpfs", 0, ""))
+	claim.Evidence("inside: %q; outside: %q", mountLine(inside, dir), mountLine(host, dir))
+	Expect(mountLine(inside, dir)).NotTo(BeEmpty(), "the mount in its own namespace's mountinfo")
+	Expect(mountLine(host, dir)).To(BeEmpty(), "the mount of a private mount namespace in the host's mountinfo")
+	Expect(mountLine(host, same)).NotTo(BeEmpty(), "contrast: a mount made in the same namespace")
+})
+
+var _ = claim.It(claim.Claim{
+	ID:       "mount/outside-mount-invisible-inside-when-private",
+	Text:     "A mount made outside later does not appear in a private copy.",
+	Source:   claim.Sources{claim.Article("How Linux Namespaces Work"), claim.Man("mount_namespaces(7)", "")},
+	Needs:    claim.Needs{mountNeed},
+	Contrast: "outside has it",
+	Try:      "unshare --mount sleep 9 & mount -t tmpfs x /mnt; grep /mnt /proc/$!/mountinfo; umount /mnt",
+}, func(ctx SpecContext) {
+	host := harness.Start(ctx, harness.New(namespace.Mount))
+	dir := host.MkdirTemp()
+	inside := harness.Start(ctx, harness.Under(host), harness.New(namespace.Mount))
+	harness.Must(host.Mount("x", dir, "tmpfs", 0, ""))
+	claim.Evidence("inside: %q; outside: %q", mountLine(inside, dir), mountLine(host, dir))
+	Expect(mountLine(inside, dir)).To(BeEmpty(), "a mount made outside later, in a private copy's mountinfo")
+	Expect(mountLine(host, dir)).NotTo(BeEmpty(), "contrast: outside")
+})
+
+var _ = claim.It(claim.Claim{
+	ID:       "mount/own-root-filesystem",
+	Text:     "With its own mount namespace a process can have a root filesystem of its own while the host's stays.",
+	Source:   claim.Sources{claim.Article("How Linux Namespaces Work"), claim.Man("pivot_root(2)", "")},
+	Needs:    claim.Needs{mountNeed},
+	Contrast: "/ outside still has etc",
+	Try:      "unshare --mount sh -c 'mount --bind /tmp/tiny-linux /tmp/tiny-linux; cd /tmp/tiny-linux; pivot_root . .; umount -l .; ls /'; ls /",
+}, func(ctx SpecContext) {
+	host := harness.Start(ctx, harness.New(namespace.Mount))
+	before := harness.Got(host.Stat("/"))
+	for _, root := range rootfs.Each(ctx) {
+		inside := harness.Start(ctx, harness.Under(host), harness.New(namespace.Mount))
+		Expect(inside.PivotInto(root.Dir)).To(Succeed(), "pivot_root(2) to %s", root.Name)
+		names := harness.Got(inside.ReadDir("/"))
+		claim.Evidence("%s: / inside lists %v", root.Name, names)
+		Expect(inside.ReadFile("/etc/os-release")).To(ContainSubstring("\nID="+root.ID+"\n"), "os-release below the own root")
+		Expect(names).To(ContainElement("bin"), "names in the own root")
+		_, old := inside.Stat(root.Dir + "/bin")
+		Expect(old).To(MatchError(unix.ENOENT), "the old root's tree, seen inside")
+		shown := harness.Got(inside.Run(ctx, "/bin/ls", "/"))
+		Expect(strings.Fields(shown.Stdout)).To(ConsistOf(names), "%s: ls / inside: %s", root.Name, shown.Stderr)
+	}
+	after := harness.Got(host.Stat("/"))
+	Expect(after.SameAs(before)).To(BeTrue(), "contrast: / of the host stays")
+})
+
+var _ = claim.It(claim.Claim{
+	ID:       "mount/shared-propagates-both-ways",
+	Text:     "Mounts and unmounts directly under a shared mount appear in all peers, both directions.",
+	Source:   claim.Sources{claim.Man("mount_namespaces(7)", "SHARED SUBTREES")},
+	Needs:    claim.Needs{mountNeed},
+	Contrast: "under a private mount they do not",
+	Try:      "mount --make-shared /mnt; unshare --mount --propagation unchanged sh -c 'mount -t tmpfs x /mnt/d'; grep /mnt/d /proc/self/mountinfo",
+}, func(ctx SpecContext) {
+	events := func(flag uintptr) (down, up, gone bool) {
+		host := harness.Start(ctx, harness.New(namespace.Mount))
+		dir := host.MkdirTemp()
+		harness.Must(host.Mount("x", dir, "tmpfs", 0, ""))
+		harness.Must(host.Mkdir(dir + "/a"))
+		harness.Must(host.Mkdir(dir + "/b"))
+		harness.Must(host.Propagation(dir, flag))
+		inside := harness.Start(ctx, harness.Under(host), harness.New(namespace.Mount))
+		harness.Must(host.Mount("x", dir+"/a", "tmpfs", 0, ""))
+		harness.Must(inside.Mount("x", dir+"/b", "tmpfs", 0, ""))
+		down, up = mountLine(inside, dir+"/a") != "", mountLine(host, dir+"/b") != ""
+		harness.Must(host.Umount(dir+"/a", 0))
+		return down, up, mountLine(inside, dir+"/a") == ""
+	}
+	down, up, gone := events(unix.MS_SHARED)
+	privateDown, privateUp, _ := events(unix.MS_PRIVATE)
+	claim.Evidence("shared: down %v, up %v, umount %v; private: down %v, up %v", down, up, gone, privateDown, privateUp)
+	Expect(down).To(BeTrue(), "a mount under a shared mount, in the peer's namespace")
+	Expect(up).To(BeTrue(), "a mount made by the peer, outside")
+	Expect(gone).To(BeTrue(), "an umount under a shared mount, in the peer's namespace")
+	Expect(privateDown || privateUp).To(BeFalse(), "contrast: under a private mount")
+})
+
+var _ = claim.It(claim.Claim{
+	ID:       "mount/slave-receives-but-does-not-send",
+	Text:     "A slave mount receives events from its master group and sends none.",
+	Source:   claim.Sources{claim.Man("mount_namespaces(7)", "MS_SLAVE")},
+	Needs:    claim.Needs{mountNeed},
+	Contrast: "a mount made inside does not arrive outside",
+	Core:     true,
+	Try:      "mount --make-shared /mnt; unshare --mount --propagation slave sh -c 'mount -t tmpfs x /mnt/d'; grep /mnt/d /proc/self/mountinfo",
+}, func(ctx SpecContext) {
+	host := harness.Start(ctx, harness.New(namespace.Mount))
+	dir := host.MkdirTemp()
+	harness.Must(host.Mount("x", dir, "tmpfs", 0, ""))
+	harness.Must(host.Mkdir(dir + "/a"))
+	harness.Must(host.Mkdir(dir + "/b"))
+	harness.Must(host.Propagation(dir, unix.MS_SHARED))
+	inside := harness.Start(ctx, harness.Under(host), harness.New(namespace.Mount))
+	Expect(inside.Propagation(dir, unix.MS_SLAVE)).To(Succeed())
+	harness.Must(host.Mount("x", dir+"/a", "tmpfs", 0, ""))
+	harness.Must(inside.Mount("x", dir+"/b", "tmpfs", 0, ""))
+	received, sent := mountLine(inside, dir+"/a"), mountLine(host, dir+"/b")
+	claim.Evidence("received: %q; sent: %q; the slave: %q", received, sent, mountLine(inside, dir))
+	Expect(received).NotTo(BeEmpty(), "a host mount, inside the slave")
+	Expect(mountLine(inside, dir)).To(ContainSubstring(" master:"), "mountinfo of the slave")
+	Expect(sent).To(BeEmpty(), "contrast: a mount made inside the slave, outside")
+})
+
+var _ = claim.It(claim.Claim{
+	ID:       "mount/bind-shows-same-directory-twice",
+	Text:     "A bind mount makes the same directory visible at a second place; changes show on both sides.",
+	Source:   claim.Sources{claim.Man("mount(2)", "Creating a bind mount")},
+	Needs:    claim.Needs{mountNeed},
+	Contrast: "ENOENT before",
+	Core:     true,
+	Try:      "mkdir /tmp/a /tmp/b; mount --bind /tmp/a /tmp/b; touch /tmp/a/x; ls /tmp/b; umount /tmp/b",
+}, func(ctx SpecContext) {
+	sb := harness.Start(ctx, harness.New(namespace.Mount))
+	a, b := sb.MkdirTemp(), sb.MkdirTemp()
+	harness.Must(sb.CreateFile(a+"/x", "content"))
+	_, before := sb.Stat(b + "/x")
+	Expect(sb.Bind(a, b, 0)).To(Succeed())
+	harness.Must(sb.CreateFile(b+"/y", "back"))
+	content, err := sb.ReadFile(b + "/x")
+	_, across := sb.Stat(a + "/y")
+	same := harness.Got(sb.Stat(a)).SameAs(harness.Got(sb.Stat(b)))
+	root := strings.Fields(mountLine(sb, b))[3]
+	claim.Evidence("before: %v; after: %q; same directory: %v; mountinfo root %s", before, content, same, root)
+	Expect(err).NotTo(HaveOccurred(), "a file of the source through the bind mount")
+	Expect(across).NotTo(HaveOccurred(), "a file made through the bind mount, in the source")
+	Expect(same).To(BeTrue(), "device and inode of both")
+	Expect(strings.HasSuffix(a, root)).To(BeTrue(), "root field %s of the bind mount names the subtree %s", root, a)
+	Expect(before).To(MatchError(unix.ENOENT), "contrast: before")
+})
+
+var _ = claim.It(claim.Claim{
+	ID:       "mount/readonly-bind-affects-one-mount",
+	Text:     "Making one bind mount read-only leaves the same directory writable elsewhere.",
+	Source:   claim.Sources{claim.Man("mount(2)", "Remounting an existing mount")},
+	Needs:    claim.Needs{mountNeed},
+	Contrast: "write succeeds through the other",
+	Core:     true,
+	Try:      "mount --bind /tmp/a /tmp/b; mount -o remount,bind,ro /tmp/b; touch /tmp/b/x; touch /tmp/a/x",
+}, func(ctx SpecContext) {
+	sb := harness.Start(ctx, harness.New(namespace.Mount))
+	a, b := sb.MkdirTemp(), sb.MkdirTemp()
+	harness.Must(sb.Bind(a, b, 0))
+	Expect(sb.Bind("none", b, unix.MS_REMOUNT|unix.MS_RDONLY)).To(Succeed())
+	ro, rw := sb.CreateFile(b+"/x", ""), sb.CreateFile(a+"/x", "")
+	claim.Evidence("through the read-only bind: %v; through the other path: %v", ro, rw)
+	Expect(ro).To(MatchError(unix.EROFS), "writing through the read-only bind mount")
+	Expect(rw).To(Succeed(), "contrast: writing to the same directory elsewhere")
+})
+
+var _ = claim.It(claim.Claim{
+	ID:       "mount/unshare-command-makes-all-private",
+	Text:     "What unshare --mount does, unshare(2) and MS_REC|MS_PRIVATE on /, turns every mount private, so nothing spreads to the host.",
+	Source:   claim.Sources{claim.Man("mount_namespaces(7)", "NOTES"), claim.Man("unshare(1)", "")},
+	Needs:    claim.Needs{mountNeed},
+	Contrast: "--propagation unchanged keeps them",
+	Try:      "unshare --mount grep -c -E 'shared:|master:' /proc/self/mountinfo",
+}, func(ctx SpecContext) {
+	host := harness.Start(ctx, harness.New(namespace.Mount))
+	dir := host.MkdirTemp()
+	harness.Must(host.Mount("x", dir, "tmpfs", 0, ""))
+	harness.Must(host.Mkdir(dir + "/d"))
+	harness.Must(host.Propagation("/", unix.MS_REC|unix.MS_SHARED))
+	kept := host.Fork(ctx)
+	harness.Must(kept.Unshare(unix.CLONE_NEWNS))
+	private := host.Fork(ctx)
+	harness.Must(private.Unshare(unix.CLONE_NEWNS))
+	Expect(private.Propagation("/", unix.MS_REC|unix.MS_PRIVATE)).To(Succeed())
+	info := harness.Got(private.ReadFile("/proc/self/mountinfo"))
+	tags := strings.Count(info, " shared:") + strings.Count(info, " master:")
+	harness.Must(private.Mount("x", dir+"/d", "tmpfs", 0, ""))
+	unchanged := strings.Count(harness.Got(kept.ReadFile("/proc/self/mountinfo")), " shared:")
+	claim.Evidence("shared or master tags after MS_REC|MS_PRIVATE: %d; with unchanged propagation: %d; a mount inside seen outside: %q", tags, unchanged, mountLine(host, dir+"/d"))
+	Expect(tags).To(BeZero(), "shared: and master: tags inside")
+	Expect(mountLine(host, dir+"/d")).To(BeEmpty(), "a mount made inside, in the host's mountinfo")
+	Expect(unchanged).NotTo(BeZero(), "contrast: shared: tags with unchanged propagation")
+})
+
+var _ = claim.It(claim.Claim{
+	ID:       "mount/pivot-root-old-root-can-be-dropped",
+	Text:     "After pivot_root and a detach of put_old the old root is unreachable and absent from mountinfo.",
+	Source:   claim.Sources{claim.Man("pivot_root(2)", "NOTES")},
+	Needs:    claim.Needs{mountNeed},
+	Contrast: "reachable before the umount",
+	Core:     true,
+	Try:      "(see pivot_root(8))",
+}, func(ctx SpecContext) {
+	dir := rootfs.Jail(ctx)
+	sb := harness.Start(ctx, harness.New(namespace.Mount))
+	harness.Must(sb.Bind(dir, dir, 0))
+	harness.Must(sb.Mount("proc", dir+"/proc", "proc", 0, ""))
+	harness.Must(sb.Chdir(dir))
+	Expect(sb.PivotRoot(".", "sub")).To(Succeed())
+	harness.Must(sb.Chdir("/"))
+	_, before := sb.Stat("/sub" + dir)
+	Expect(sb.Umount("/sub", unix.MNT_DETACH)).To(Succeed())
+	_, after := sb.Stat("/sub" + dir)
+	lines := strings.Count(harness.Got(sb.ReadFile("/proc/self/mountinfo")), "\n")
+	claim.Evidence("old root before the umount: %v; after: %v; %d mounts left", before, after, lines)
+	Expect(after).To(MatchError(unix.ENOENT), "the old root after its detach")
+	Expect(lines).To(Equal(2), "lines of mountinfo: the new root and proc")
+	Expect(before).NotTo(HaveOccurred(), "contrast: the old root before the umount")
+})
+
+var _ = claim.It(claim.Claim{
+	ID:       "mount/pivot-root-dot-dot-form",
+	Text:     `chdir(new), pivot_root(".","."), umount2(".",MNT_DETACH) swaps the root without any put_old directory.`,
+	Source:   claim.Sources{claim.Man("pivot_root(2)", "pivot_root")},
+	Needs:    claim.Needs{mountNeed},
+	Contrast: "without the umount mountinfo still lists the old tree",
+	Core:     true,
+	Try:      "cd /tmp/tiny-linux && pivot_root . . && umount -l .",
+}, func(ctx SpecContext) {
+	dir := rootfs.Jail(ctx)
+	sb := harness.Start(ctx, harness.New(namespace.Mount))
+	harness.Must(sb.Bind(dir, dir, 0))
+	harness.Must(sb.Mount("proc", dir+"/proc", "proc", 0, ""))
+	harness.Must(sb.Chdir(dir))
+	Expect(sb.PivotRoot(".", ".")).To(Succeed())
+	before := strings.Count(harness.Got(sb.ReadFile("/proc/self/mountinfo")), "\n")
+	Expect(sb.Umount(".", unix.MNT_DETACH)).To(Succeed())
+	harness.Must(sb.Chdir("/"))
+	after := strings.Count(harness.Got(sb.ReadFile("/proc/self/mountinfo")), "\n")
+	marker, err := sb.ReadFile("/marker")
+	claim.Evidence("mounts before the umount: %d; after: %d; /marker: %q", before, after, marker)
+	Expect(err).NotTo(HaveOccurred(), "/marker of the new root")
+	Expect(after).To(Equal(2), "mounts left: the new root and proc")
+	Expect(before).To(BeNumerically(">", 2), "contrast: without the umount the old tree is still listed")
+})
+
+var _ = claim.It(claim.Claim{
+	ID:       "mount/pivot-root-needs-mount-point",
+	Text:     "new_root must be a mount point (EINVAL), and a self bind mount makes it one.",
+	Source:   claim.Sources{claim.Man("pivot_root(2)", "ERRORS")},
+	Needs:    claim.Needs{mountNeed},
+	Contrast: "works after binding it onto itself",
+	Try:      "mkdir -p /tmp/a/b && pivot_root /tmp/a /tmp/a/b",
+}, func(ctx SpecContext) {
+	dir := rootfs.Jail(ctx)
+	sb := harness.Start(ctx, harness.New(namespace.Mount))
+	plain := sb.PivotRoot(dir, dir+"/sub")
+	harness.Must(sb.Bind(dir, dir, 0))
+	bound := sb.PivotRoot(dir, dir+"/sub")
+	claim.Evidence("a plain directory: %v; bound onto itself: %v", plain, bound)
+	Expect(plain).To(MatchError(unix.EINVAL), "pivot_root(2) to a directory that is no mount point")
+	Expect(bound).To(Succeed(), "contrast: bound onto itself")
+})
+
+var _ = claim.It(claim.Claim{
+	ID:       "mount/pivot-root-rejects-shared-parent",
+	Text:     "pivot_root(2) fails with EINVAL when new_root's parent mount is shared.",
+	Source:   claim.Sources{claim.Man("pivot_root(2)", "ERRORS")},
+	Needs:    claim.Needs{mountNeed},
+	Contrast: "works once private",
+	Try:      "mount --make-shared /; pivot_root /mnt /mnt/old",
+}, func(ctx SpecContext) {
+	dir := rootfs.Jail(ctx)
+	sb := harness.Start(ctx, harness.New(namespace.Mount))
+	parent := sb.Scratch()
+	harness.Must(sb.Propagation(parent, unix.MS_SHARED))
+	harness.Must(sb.Bind(dir, dir, 0))
+	harness.Must(sb.Propagation(dir, unix.MS_PRIVATE))
+	shared := sb.PivotRoot(dir, dir+"/sub")
+	harness.Must(sb.Propagation(parent, unix.MS_PRIVATE))
+	private := sb.PivotRoot(dir, dir+"/sub")
+	claim.Evidence("parent mount shared: %v; private: %v", shared, private)
+	Expect(shared).To(MatchError(unix.EINVAL), "pivot_root(2) to a mount whose parent mount is shared")
+	Expect(private).To(Succeed(), "contrast: once it is private")
+})
+
+var _ = claim.It(claim.Claim{
+	ID:       "mount/noexec-blocks-exec",
+	Text:     "On a noexec mount executing a program fails with EACCES.",
+	Source:   claim.Sources{claim.Man("mount(2)", "MS_NOEXEC")},
+	Needs:    claim.Needs{mountNeed},
+	Contrast: "runs without the flag",
+	Try:      "mount -t tmpfs -o noexec x /mnt && cp /bin/true /mnt && /mnt/true; umount /mnt",
+}, func(ctx SpecContext) {
+	tiny := rootfs.Tiny(ctx)
+	sb := harness.Start(ctx, harness.New(namespace.Mount))
+	dir := sb.MkdirTemp()
+	harness.Must(sb.Bind(tiny.Dir, dir, 0))
+	plain := harness.Got(sb.Run(ctx, dir+"/bin/true"))
+	harness.Must(sb.Bind("none", dir, unix.MS_REMOUNT|unix.MS_NOEXEC))
+	_, err := sb.Run(ctx, dir+"/bin/true")
+	claim.Evidence("noexec: %v; without: status %d", err, plain.Status.ExitStatus())
+	Expect(err).To(MatchError(unix.EACCES), "executing a program on a noexec mount")
+	Expect(plain.Status.ExitStatus()).To(Equal(0), "contrast: without the flag")
+})
+
+var _ = claim.It(claim.Claim{
+	ID:       "mount/nodev-blocks-device-nodes",
+	Text:     "On a nodev mount opening a device node fails with EACCES.",
+	Source:   claim.Sources{claim.Man("mount(2)", "MS_NODEV")},
+	Needs:    claim.Needs{mountNeed, claim.Root},
+	Contrast: "opens without the flag",
+	Try:      "mount -t tmpfs -o nodev x /mnt && mknod /mnt/null c 1 3 && cat /mnt/null; umount /mnt",
+}, func(ctx SpecContext) {
+	sb := harness.Start(ctx, harness.New(namespace.Mount))
+	open := func(flags uintptr) error {
+		dir := sb.MkdirTemp()
+		harness.Must(sb.Mount("x", dir, "tmpfs", flags, ""))
+		harness.Must(sb.Mknod(dir+"/null", unix.S_IFCHR|0o666, unix.Mkdev(1, 3)))
+		_, err := sb.Open(dir+"/null", unix.O_RDWR, 0)
+		return err
+	}
+	nodev, plain := open(unix.MS_NODEV), open(0)
+	claim.Evidence("nodev: %v; without: %v", nodev, plain)
+	Expect(nodev).To(MatchError(unix.EACCES), "opening a device node on a nodev mount")
+	Expect(plain).NotTo(HaveOccurred(), "contrast: without the flag")
+})
+
+var _ = claim.It(claim.Claim{
+	ID:       "mount/unbindable-refuses-bind",
+	Text:     "Bind mounting an unbindable mount fails with EINVAL.",
+	Source:   claim.Sources{claim.Man("mount_namespaces(7)", "MS_UNBINDABLE"), claim.Man("mount(2)", "ERRORS")},
+	Needs:    claim.Needs{mountNeed},
+	Contrast: "the same bind works before",
+	Try:      "mount --make-unbindable /mnt; mount --bind /mnt /tmp/b",
+}, func(ctx SpecContext) {
+	sb := harness.Start(ctx, harness.New(namespace.Mount))
+	a, b := sb.MkdirTemp(), sb.MkdirTemp()
+	harness.Must(sb.Mount("x", a, "tmpfs", 0, ""))
+	before := sb.Bind(a, b, 0)
+	harness.Must(sb.Umount(b, 0))
+	harness.Must(sb.Propagation(a, unix.MS_UNBINDABLE))
+	err := sb.Bind(a, b, 0)
+	claim.Evidence("bindable: %v; unbindable: %v, %s", before, err, mountLine(sb, a))
+	Expect(err).To(MatchError(unix.EINVAL), "bind mounting an unbindable mount")
+	Expect(mountLine(sb, a)).To(ContainSubstring(" unbindable "), "mountinfo of the mount")
+	Expect(before).To(Succeed(), "contrast: the same bind before")
+})
+
+var _ = claim.It(claim.Claim{
+	ID:       "mount/lazy-umount-keeps-open-files",
+	Text:     "MNT_DETACH removes the mount from the tree at once while open descriptors keep working.",
+	Source:   claim.Sources{claim.Man("umount(2)", "MNT_DETACH")},
+	Needs:    claim.Needs{mountNeed},
+	Contrast: "a plain umount of the busy mount gives EBUSY",
+	Try:      "(keep a file of /mnt open) umount /mnt; umount --lazy /mnt",
+}, func(ctx SpecContext) {
+	sb := harness.Start(ctx, harness.New(namespace.Mount))
+	dir := sb.MkdirTemp()
+	harness.Must(sb.Mount("x", dir, "tmpfs", 0, ""))
+	harness.Must(sb.CreateFile(dir+"/x", "content"))
+	fd := harness.Got(sb.Open(dir+"/x", unix.O_RDONLY, 0))
+	busy := sb.Umount(dir, 0)
+	Expect(sb.Umount(dir, unix.MNT_DETACH)).To(Succeed())
+	_, path := sb.Stat(dir + "/x")
+	content, read := sb.Read(fd, 100)
+	claim.Evidence("umount: %v; after MNT_DETACH: by path %v, through the descriptor %q", busy, path, content)
+	Expect(path).To(MatchError(unix.ENOENT), "the path after MNT_DETACH")
+	Expect(read).NotTo(HaveOccurred(), "reading through the open descriptor")
+	Expect(string(content)).To(Equal("content"))
+	Expect(busy).To(MatchError(unix.EBUSY), "contrast: a plain umount of the busy mount")
+})
+
+var _ = claim.It(claim.Claim{
+	ID:       "mount/less-privileged-copy-turns-shared-into-slave",
+	Text:     "A mount namespace owned by another user namespace gets shared mounts as slaves.",
+	Source:   claim.Sources{claim.Man("mount_namespaces(7)", "Restrictions [2]")},
+	Needs:    claim.Needs{mountNeed, claim.Namespace(namespace.User)},
+	Contrast: "a same-userns copy keeps shared:N",
+	Try:      "mount --make-shared /mnt; unshare --user --map-root-user --mount --propagation unchanged grep /mnt /proc/self/mountinfo",
+}, func(ctx SpecContext) {
+	host := harness.Start(ctx, harness.New(namespace.Mount))
+	dir := host.MkdirTemp()
+	harness.Must(host.Mount("x", dir, "tmpfs", 0, ""))
+	harness.Must(host.Mkdir(dir + "/d"))
+	harness.Must(host.Propagation(dir, unix.MS_SHARED))
+	less := harness.Start(ctx, harness.Under(host), harness.New(namespace.Mount, namespace.User))
+	same := harness.Start(ctx, harness.Under(host), harness.New(namespace.Mount))
+	harness.Must(less.Mount("x", dir+"/d", "tmpfs", 0, ""))
+	claim.Evidence("less privileged: %s; same user namespace: %s", mountLine(less, dir), mountLine(same, dir))
+	Expect(mountLine(less, dir)).To(ContainSubstring(" master:"), "a shared mount in a less privileged mount namespace")
+	Expect(mountLine(less, dir)).NotTo(ContainSubstring(" shared:"))
+	Expect(mountLine(host, dir+"/d")).To(BeEmpty(), "a mount made in the less privileged namespace, outside")
+	Expect(mountLine(same, dir)).To(ContainSubstring(" shared:"), "contrast: a copy in the same user namespace")
+})
+
+var _ = claim.It(claim.Claim{
+	ID:       "mount/inherited-mounts-locked-in-userns",
+	Text:     "Mounts inherited by a less privileged mount namespace cannot be unmounted one by one (EINVAL), so what they cover stays covered.",
+	Source:   claim.Sources{claim.Man("mount_namespaces(7)", "Restrictions [3]"), claim.Man("umount(2)", "ERRORS")},
+	Needs:    claim.Needs{mountNeed, claim.Namespace(namespace.User)},
+	Contrast: "umount works in a same-userns copy",
+	Try:      "mount -t tmpfs x /mnt; unshare --user --map-root-user --mount umount /mnt",
+}, func(ctx SpecContext) {
+	host := harness.Start(ctx, harness.New(namespace.Mount))
+	dir := host.MkdirTemp()
+	harness.Must(host.CreateFile(dir+"/secret", "covered"))
+	harness.Must(host.Mount("x", dir, "tmpfs", 0, ""))
+	locked := harness.Start(ctx, harness.Under(host), harness.New(namespace.Mount, namespace.User)).Umount(dir, 0)
+	same := harness.Start(ctx, harness.Under(host), harness.New(namespace.Mount)).Umount(dir, 0)
+	claim.Evidence("umount of an inherited mount in a user namespace: %v; in a same-userns copy: %v", locked, same)
+	Expect(locked).To(MatchError(unix.EINVAL), "unmounting an inherited mount in a less privileged mount namespace")
+	Expect(same).To(Succeed(), "contrast: in a copy of the same user namespace")
+})
+
+var _ = claim.It(claim.Claim{
+	ID:       "mount/setattr-sets-and-clears-flags",
+	Text:     "mount_setattr(2) sets and clears read-only, noexec and the like on one mount.",
+	Source:   claim.Sources{claim.Man("mount_setattr(2)", "DESCRIPTION")},
+	Needs:    claim.Needs{mountNeed},
+	Contrast: "writable after clearing",
+	Since:    "5.12",
+	Try:      "(needs mount_setattr(2))",
+}, func(ctx SpecContext) {
+	sb := harness.Start(ctx, harness.New(namespace.Mount))
+	dir := sb.MkdirTemp()
+	harness.Must(sb.Mount("x", dir, "tmpfs", 0, ""))
+	setattr := func(set, clear uint64) error {
+		attr := make([]byte, 32)
+		copy(attr, fmt64(set))
+		copy(attr[8:], fmt64(clear))
+		_, err := sb.Syscall("mount_setattr", unix.SYS_MOUNT_SETATTR, unix.AT_FDCWD, dir, 0, attr, len(attr))
+		return err
+	}
+	Expect(setattr(unix.MOUNT_ATTR_RDONLY, 0)).To(Succeed(), "mount_setattr(MOUNT_ATTR_RDONLY)")
+	ro := sb.CreateFile(dir+"/x", "")
+	Expect(setattr(0, unix.MOUNT_ATTR_RDONLY)).To(Succeed())
+	rw := sb.CreateFile(dir+"/x", "")
+	claim.Evidence("read-only: %v; cleared: %v", ro, rw)
+	Expect(ro).To(MatchError(unix.EROFS), "writing after MOUNT_ATTR_RDONLY was set")
+	Expect(rw).To(Succeed(), "contrast: writing after it was cleared")
+})
+
+var _ = claim.It(claim.Claim{
+	ID:       "mount/overlay-leaves-lower-untouched",
+	Text:     "Writing through overlayfs changes only the upper layer; a deleted lower file becomes a 0:0 whiteout there.",
+	Source:   claim.Sources{claim.Doc("kernel overlayfs.rst", ""), claim.Man("user_namespaces(7)", "mentions the type")},
+	Needs:    claim.Needs{mountNeed, overlayNeed},
+	Contrast: "a plain bind writes through to the source",
+	Core:     true,
+	Try:      "mount -t overlay o -o lowerdir=l,upperdir=u,workdir=w m; echo x > m/file; cat l/file",
+}, func(ctx SpecContext) {
+	sb := harness.Start(ctx, harness.New(namespace.Mount))
+	base := overlayDirs(sb)
+	harness.Must(sb.CreateFile(base+"/lower/file", "lower"))
+	harness.Must(sb.CreateFile(base+"/lower/gone", "lower"))
+	Expect(sb.Mount("overlay", base+"/merged", "overlay", 0, overlayOptions(base))).To(Succeed())
+	harness.Must(sb.CreateFile(base+"/merged/file", "changed"))
+	harness.Must(sb.Unlink(base + "/merged/gone"))
+	lower, upper := harness.Got(sb.ReadFile(base+"/lower/file")), harness.Got(sb.ReadFile(base+"/upper/file"))
+	whiteout := harness.Got(sb.Lstat(base + "/upper/gone"))
+	harness.Must(sb.Mkdir(base + "/bind"))
+	harness.Must(sb.Bind(base+"/lower", base+"/bind", 0))
+	harness.Must(sb.CreateFile(base+"/bind/file", "through"))
+	claim.Evidence("lower: %q; upper: %q; whiteout: mode %o device %d:%d", lower, upper, whiteout.Mode, whiteout.RdevMajor, whiteout.RdevMinor)
+	Expect(lower).To(Equal("lower"), "the lower file after a write through the overlay")
+	Expect(upper).To(Equal("changed"), "its copy in the upper layer")
+	Expect(whiteout.Mode&unix.S_IFMT).To(Equal(uint16(unix.S_IFCHR)), "the whiteout is a character device")
+	Expect([]uint32{whiteout.RdevMajor, whiteout.RdevMinor}).To(Equal([]uint32{0, 0}), "the whiteout's device number")
+	Expect(sb.ReadFile(base+"/lower/file")).To(Equal("through"), "contrast: a plain bind writes through")
+})
+
+var _ = claim.It(claim.Claim{
+	ID:       "user/root-inside-unprivileged-outside",
+	Text:     "A process can have UID 0 in its user namespace while outside it is an ordinary user.",
+	Source:   claim.Sources{claim.Article("Introduction to Linux Namespaces"), claim.Man("user_namespaces(7)", "DESCRIPTION")},
+	Needs:    claim.Needs{claim.Root, claim.Namespace(namespace.User)},
+	Contrast: "without the namespace getuid() is 65534",
+	Core:     true,
+	Try:      "setpriv --reuid nobody --regid nogroup --clear-groups unshare --user --map-root-user sh -c 'id -u; sleep 9' & grep Uid /proc/$(pgrep -n sleep)/status",
+}, func(ctx SpecContext) {
+	host := harness.Start(ctx)
+	nobody := harness.Start(ctx, harness.Under(host), harness.As(65534, 65534))
+	plain := nobody.Getuid()
+	harness.Must(nobody.Unshare(unix.CLONE_NEWUSER))
+	harness.Must(host.WriteFile(fmt.Sprintf("/proc/%d/uid_map", nobody.PID()), "0 65534 1\n"))
+	inside := nobody.Getuid()
+	outside := strings.Fields(statusField(host, nobody.PID(), "Uid"))[0]
+	claim.Evidence("getuid() before: %d; inside: %d; Uid read from outside: %s", plain, inside, outside)
+	Expect(inside).To(Equal(0), "getuid() inside the user namespace")
+	Expect(outside).To(Equal("65534"), "Uid of the process read from outside")
+	Expect(plain).To(Equal(65534), "contrast: getuid() without the namespace")
+})
+
+var _ = claim.It(claim.Claim{
+	ID:       "cgroup/ns-own-cgroup-shown-as-root",
+	Text:     `After CLONE_NEWCGROUP a process's own cgroup reads as "/" in /proc/self/cgroup, in v1 and v2 hierarchies.`,
+	Source:   claim.Sources{claim.Article("Introduction to Linux Namespaces"), claim.Man("cgroup_namespaces(7)", "")},
+	Needs:    claim.Needs{claim.Namespace(namespace.Cgroup), claim.Root, cgroupMount},
+	Contrast: "full path before",
+	Core:     true,
+	Try:      "cat /proc/self/cgroup; unshare --cgroup cat /proc/self/cgroup",
+}, func(ctx SpecContext) {
+	sb := harness.Start(ctx)
+	group := newCgroup(ctx, "root")
+	harness.Must(sb.WriteFile(group.dir+"/cgroup.procs", "0"))
+	before := group.path(sb)
+	Expect(sb.Unshare(unix.CLONE_NEWCGROUP)).To(Succeed())
+	after := group.path(sb)
+	claim.Evidence("before: %s; after unshare(CLONE_NEWCGROUP): %s", before, after)
+	Expect(after).To(Equal("/"), "the own cgroup in /proc/self/cgroup of a new cgroup namespace")
+	Expect(before).To(HaveSuffix("/"+group.name), "contrast: the full path before")
+})
+
+var _ = claim.It(claim.Claim{
+	ID:       "cgroup/meminfo-ignores-the-limit",
+	Text:     "A memory limit does not change MemTotal in /proc/meminfo.",
+	Source:   claim.Sources{claim.Article("The /proc Virtual Filesystem"), claim.Man("cgroups(7)", "memory controller")},
+	Needs:    claim.Needs{claim.Root, memoryController},
+	Contrast: "the limit is in force",
+	Try:      "echo 64M > /sys/fs/cgroup/x/memory.max; echo $$ > /sys/fs/cgroup/x/cgroup.procs; grep MemTotal /proc/meminfo",
+}, func(ctx SpecContext) {
+	const limit = 64 << 20
+	sb := harness.Start(ctx)
+	memTotal := func() string {
+		line, _, _ := strings.Cut(harness.Got(sb.ReadFile("/proc/meminfo")), "\n")
+		return line
+	}
+	before := memTotal()
+	group := newMemoryCgroup(ctx, limit)
+	harness.Must(sb.WriteFile(group.dir+"/cgroup.procs", "0"))
+	after := memTotal()
+	inForce := strings.TrimSpace(harness.Got(sb.ReadFile(group.dir + "/" + group.limitFile)))
+	claim.Evidence("outside: %s; in a cgroup limited to %s bytes: %s", before, inForce, after)
+	Expect(after).To(Equal(before), "MemTotal inside a cgroup with a memory limit")
+	Expect(inForce).To(Equal(fmt.Sprint(limit)), "contrast: the limit is in force")
+})

@@ -1,0 +1,232 @@
+package proc
+
+import (
+	"fmt"
+	"strings"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	"golang.org/x/sys/unix"
+
+	"bulkhead/harness"
+	"bulkhead/harness/namespace"
+	"bulkhead/harness/probe"
+	"bulkhead/internal/claim"
+	"bulkhead/suites/rootfs"
+)
+
+var _ = claim.It(claim.Claim{
+	ID:       "combined/part1-container-sees-only-itself",
+	Text:     "unshare --pid --mount --net -f chroot with proc mounted sees only its own processes and one down loopback.",
+	Source:   claim.Sources{claim.Article("Using the unshare User-space Tool")},
+	Needs:    claim.Needs{claim.Namespace(namespace.PID), claim.Namespace(namespace.Network)},
+	Contrast: "a plain chroot lists the host's",
+	Try:      "unshare --pid --mount --net -f chroot /tmp/tiny-linux sh -c 'mount -t proc proc /proc; ps aux; ip addr show'",
+}, func(ctx SpecContext) {
+	for _, root := range rootfs.Each(ctx) {
+		host := harness.Start(ctx)
+		in := container(ctx, host, root)
+		ps := harness.Got(in.Run(ctx, "/bin/ps", "aux"))
+		ip := harness.Got(in.Run(ctx, map[bool]string{true: "/sbin/ip", false: "/bin/ip"}[root.Name == "alpine-linux"], "addr", "show"))
+		plain := harness.Start(ctx, harness.Under(host), harness.New(namespace.Mount), harness.WithMount("proc", root.Dir+"/proc", "proc", 0, ""), harness.WithChroot(root.Dir))
+		all := harness.Got(plain.Run(ctx, "/bin/ps", "aux"))
+		claim.Evidence("%s: PID %d, ps aux shows %d processes, a plain chroot %d", root.Name, in.Getpid(), rows(ps.Stdout), rows(all.Stdout))
+		Expect(in.Getpid()).To(Equal(1), "the container's first process")
+		Expect(rows(ps.Stdout)).To(Equal(2), "rows of ps aux in %s:\n%s%s", root.Name, ps.Stdout, ps.Stderr)
+		Expect(ip.Stdout).To(ContainSubstring("lo: <LOOPBACK"), "ip addr show in %s: %s", root.Name, ip.Stderr)
+		Expect(ip.Stdout).NotTo(ContainSubstring("UP"), "ip addr show in %s: lo is down:\n%s", root.Name, ip.Stdout)
+		Expect(rows(all.Stdout)).To(BeNumerically(">", 2), "contrast: a plain chroot:\n%s", all.Stdout)
+	}
+})
+
+var _ = claim.It(claim.Claim{
+	ID:       "combined/part1-hostname-variable-is-not-the-hostname",
+	Text:     "HOSTNAME=alpine-linux in the container's environment does not change its host name, no UTS namespace having been made.",
+	Source:   claim.Sources{claim.Article("(A) Alpine Linux Container")},
+	Needs:    claim.Needs{claim.Namespace(namespace.PID), claim.Namespace(namespace.UTS)},
+	Contrast: "with --uts it can be changed without effect outside",
+	Try:      "env -i HOSTNAME=alpine-linux unshare --pid --mount --net -f chroot /tmp/tiny-linux hostname",
+}, func(ctx SpecContext) {
+	for _, root := range rootfs.Each(ctx) {
+		host := harness.Start(ctx)
+		in := container(ctx, host, root, harness.WithEnv("PATH=/bin:/sbin", "HOSTNAME=alpine-linux"))
+		shown := harness.Got(in.Run(ctx, "/bin/hostname"))
+		uts := container(ctx, host, root, harness.New(namespace.UTS))
+		harness.Must(uts.Sethostname("alpine-linux"))
+		claim.Evidence("%s with HOSTNAME=alpine-linux: hostname prints %q; with a UTS namespace: %q", root.Name, strings.TrimSpace(shown.Stdout), uts.Uname().Nodename)
+		Expect(strings.TrimSpace(shown.Stdout)).To(Equal(host.Uname().Nodename), "hostname in %s with HOSTNAME=alpine-linux: %s", root.Name, shown.Stderr)
+		Expect(uts.Uname().Nodename).To(Equal("alpine-linux"), "contrast: with a UTS namespace")
+		Expect(host.Uname().Nodename).NotTo(Equal("alpine-linux"), "the host's name")
+	}
+})
+
+var _ = claim.It(claim.Claim{
+	ID:       "combined/part1-command-leaves-other-namespaces-shared",
+	Text:     "The article's container, called fully isolated there, still shares cgroup, ipc, time, user and uts namespaces with the host.",
+	Source:   claim.Sources{claim.Article("Using the unshare User-space Tool")},
+	Needs:    claim.Needs{claim.Namespace(namespace.PID), claim.Namespace(namespace.Network)},
+	Contrast: "mnt, net and pid differ",
+	Try:      "unshare --pid --mount --net -f ls -l /proc/self/ns; ls -l /proc/self/ns",
+}, func(ctx SpecContext) {
+	host := harness.Start(ctx)
+	in := container(ctx, host, rootfs.Tiny(ctx))
+	var shared, own []string
+	for _, name := range harness.Got(host.ReadDir("/proc/self/ns")) {
+		if strings.HasSuffix(name, "_for_children") {
+			continue
+		}
+		if harness.Got(in.Stat("/proc/self/ns/" + name)).SameAs(harness.Got(host.Stat("/proc/self/ns/" + name))) {
+			shared = append(shared, name)
+		} else {
+			own = append(own, name)
+		}
+	}
+	claim.Evidence("shared with the host: %v; own: %v", shared, own)
+	Expect(shared).To(ContainElements("ipc", "uts", "user"), "namespaces that the article's container shares with the host")
+	Expect(own).To(ConsistOf("mnt", "net", "pid"), "contrast: namespaces of its own")
+})
+
+var _ = claim.It(claim.Claim{
+	ID:       "combined/container-root-is-host-root-without-userns",
+	Text:     "Without a user namespace, root in the container is the host's root on every file it reaches.",
+	Source:   claim.Sources{claim.Article("Introduction to Chroot"), claim.Man("user_namespaces(7)", "")},
+	Needs:    claim.Needs{claim.Root, claim.Namespace(namespace.User)},
+	Contrast: "with a user namespace by 65534",
+	Try:      "unshare --pid --mount --net -f touch /tmp/x; stat -c %u /tmp/x",
+}, func(ctx SpecContext) {
+	host := harness.Start(ctx)
+	dir := host.MkdirTemp()
+	harness.Must(host.Chmod(dir, 0o777))
+	in := harness.Start(ctx, harness.Under(host), harness.New(containerNeeds...))
+	harness.Must(in.CreateFile(dir+"/plain", ""))
+	user := harness.Start(ctx, harness.Under(host), harness.New(append([]namespace.Type{namespace.User}, containerNeeds...)...),
+		harness.WithIDs([]harness.Mapping{{Inside: 0, Outside: 65534, Size: 1}}, []harness.Mapping{{Inside: 0, Outside: 65534, Size: 1}}))
+	harness.Must(user.Setresuid(0, 0, 0))
+	harness.Must(user.CreateFile(dir+"/user", ""))
+	plain, mapped := harness.Got(host.Stat(dir+"/plain")).UID, harness.Got(host.Stat(dir+"/user")).UID
+	claim.Evidence("owner outside of a file made inside: %d; with a user namespace: %d", plain, mapped)
+	Expect(plain).To(Equal(uint32(0)), "owner of a file made by a container's root without a user namespace")
+	Expect(mapped).To(Equal(uint32(65534)), "contrast: with a user namespace")
+})
+
+var _ = claim.It(claim.Claim{
+	ID:       "combined/host-finds-container-pid",
+	Text:     "The host lists the container's shell by name, and that PID leads to its root and namespaces.",
+	Source:   claim.Sources{claim.Article("(A)"), claim.Article2("")},
+	Needs:    claim.Needs{claim.Namespace(namespace.PID), claim.Namespace(namespace.Network)},
+	Contrast: "its net link differs from the host's",
+	Try:      "ps -C sh -o pid,comm; readlink /proc/PID/root /proc/PID/ns/net",
+}, func(ctx SpecContext) {
+	host, tiny := harness.Start(ctx), rootfs.Tiny(ctx)
+	in := container(ctx, host, tiny)
+	harness.Got(in.Prctl(unix.PR_SET_NAME, "container-sh"))
+	var found []int
+	for _, pid := range harness.Got(host.PIDs("/proc")) {
+		if comm, err := host.ReadFile(fmt.Sprintf("/proc/%d/comm", pid)); err == nil && strings.TrimSpace(comm) == "container-sh" {
+			found = append(found, pid)
+		}
+	}
+	Expect(found).To(Equal([]int{in.PID()}), "PIDs by which the host lists the container's first process, by name")
+	root := harness.Got(host.Readlink(fmt.Sprintf("/proc/%d/root", found[0])))
+	net := harness.Got(host.Stat(fmt.Sprintf("/proc/%d/ns/net", found[0])))
+	own := harness.Got(host.Stat("/proc/self/ns/net"))
+	claim.Evidence("PID %d outside, 1 inside; root %s; net %v, host's %v", found[0], root, net, own)
+	Expect(root).To(Equal(tiny.Dir), "/proc/PID/root of the container")
+	Expect(net.SameAs(own)).To(BeFalse(), "contrast: its net link differs from the host's")
+})
+
+var _ = claim.It(claim.Claim{
+	ID:       "combined/two-containers-reuse-every-name",
+	Text:     "Two containers can have the same PID, host name, address and port at the same time.",
+	Source:   claim.Sources{claim.Article("Introduction to Linux Namespaces"), claim.Man("namespaces(7)", "")},
+	Needs:    claim.Needs{claim.Namespace(namespace.PID), claim.Namespace(namespace.Network), claim.Namespace(namespace.UTS)},
+	Contrast: "without namespaces the port gives EADDRINUSE",
+	Try:      "for i in 1 2; do unshare --pid --fork --uts --net sh -c 'hostname same; ip link set lo up; echo $$; hostname' & done",
+}, func(ctx SpecContext) {
+	host := harness.Start(ctx)
+	var seen []string
+	for range 2 {
+		sb := harness.Start(ctx, harness.Under(host), harness.New(namespace.PID, namespace.UTS, namespace.Network))
+		harness.Must(sb.Sethostname("same"))
+		agent := sb.Agent(ctx)
+		probe.Raise.In(agent, "lo")
+		probe.AddLink.In(agent, probe.Link{Kind: "bridge", Name: "br0"})
+		probe.AddAddress.In(agent, probe.Address{Link: "br0", CIDR: "10.0.0.5/24"})
+		address, err := probe.Serve.Try(agent, probe.Server{Name: "same", Address: "127.0.0.1:80"})
+		Expect(err).NotTo(HaveOccurred(), "listening on port 80 in each of two containers")
+		br, _ := probe.Find(probe.Links.In(agent, probe.None{}), "br0")
+		seen = append(seen, fmt.Sprintf("PID %d, %s, %v, %s", sb.Getpid(), sb.Uname().Nodename, br.Addresses, address))
+		if len(seen) == 2 {
+			_, again := probe.Serve.Try(sb.Agent(ctx), probe.Server{Name: "again", Address: "127.0.0.1:80"})
+			Expect(again).To(MatchError(unix.EADDRINUSE), "contrast: the port a second time in one container")
+		}
+	}
+	claim.Evidence("%s; %s", seen[0], seen[1])
+	Expect(seen[0]).To(Equal(seen[1]), "PID, host name, address and port of two containers at the same time")
+	Expect(seen[0]).To(HavePrefix("PID 1, same, [10.0.0.5/24], "))
+})
+
+var _ = claim.It(claim.Claim{
+	ID:       "combined/many-containers-start-and-stop",
+	Text:     "Ten containers can be started at once, each with its own PID 1, and all vanish when stopped.",
+	Source:   claim.Sources{claim.Article("Introduction to Containers")},
+	Needs:    claim.Needs{claim.Namespace(namespace.PID), claim.Namespace(namespace.Network)},
+	Contrast: "no PID left after stop",
+	Try:      "for i in $(seq 10); do unshare --pid --fork --mount --net sleep 1 & done; lsns -t pid",
+}, func(ctx SpecContext) {
+	host := harness.Start(ctx)
+	links := map[harness.File]bool{}
+	var all []*harness.Sandbox
+	for range 10 {
+		sb := harness.Start(ctx, harness.Under(host), harness.New(containerNeeds...))
+		all = append(all, sb)
+		Expect(sb.Getpid()).To(Equal(1), "PID of a container's first process")
+		f := harness.Got(host.Stat(fmt.Sprintf("/proc/%d/ns/pid", sb.PID())))
+		links[harness.File{DevMajor: f.DevMajor, DevMinor: f.DevMinor, Inode: f.Inode}] = true
+	}
+	Expect(len(links)).To(Equal(10), "different pid links of ten containers")
+	alive := func() (n int) {
+		for _, sb := range all {
+			if _, err := host.Stat(fmt.Sprintf("/proc/%d", sb.PID())); err == nil {
+				n++
+			}
+		}
+		return n
+	}
+	before := alive()
+	for _, sb := range all {
+		harness.Must(sb.Kill(unix.SIGKILL))
+		harness.Got(host.Wait(sb))
+	}
+	claim.Evidence("%d different pid links; alive before the stop: %d, after: %d", len(links), before, alive())
+	Expect(alive()).To(BeZero(), "containers left after all were stopped")
+	Expect(before).To(Equal(10), "contrast: before")
+})
+
+var _ = claim.It(claim.Claim{
+	ID:       "combined/rootfs-runs-from-any-path",
+	Text:     "A rootfs copied to another directory behaves the same.",
+	Source:   claim.Sources{claim.Article("Introduction to Containers")},
+	Contrast: "removing its busybox breaks it, so nothing of the host is used",
+	Try:      "cp -a /tmp/tiny-linux /tmp/elsewhere; chroot /tmp/elsewhere sh -c 'ls /; uname -r'",
+}, func(ctx SpecContext) {
+	for _, root := range rootfs.Each(ctx) {
+		host := harness.Start(ctx, harness.New(namespace.Mount))
+		other := host.MkdirTemp()
+		// The same tree under another path.
+		harness.Must(host.Bind(root.Dir, other, 0))
+		run := func(dir string) harness.Output {
+			sb := harness.Start(ctx, harness.Under(host), harness.WithChroot(dir))
+			out, err := sb.Run(ctx, "/bin/sh", "-c", "ls /; uname -r; cat /etc/os-release")
+			harness.Must(err)
+			return out
+		}
+		first, second := run(root.Dir), run(other)
+		harness.Must(host.Mount("x", other+"/bin", "tmpfs", 0, ""))
+		_, without := harness.Start(ctx, harness.Under(host), harness.WithChroot(other)).Run(ctx, "/bin/sh", "-c", "true")
+		claim.Evidence("%s: equal output of %d bytes from two paths; without its /bin: %v", root.Name, len(first.Stdout), without)
+		Expect(first.Status.ExitStatus()).To(Equal(0), "%s: %s", root.Name, first.Stderr)
+		Expect(second.Stdout).To(Equal(first.Stdout), "output of %s from another path", root.Name)
+		Expect(without).To(MatchError(unix.ENOENT), "contrast: without its own /bin nothing of the host's is used")
+	}
+})

@@ -1,0 +1,282 @@
+package proc
+
+import (
+	"fmt"
+	"sort"
+	"strings"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	"golang.org/x/sys/unix"
+
+	"bulkhead/harness"
+	"bulkhead/harness/namespace"
+	"bulkhead/internal/claim"
+	"bulkhead/suites/rootfs"
+)
+
+var containerNeeds = []namespace.Type{namespace.PID, namespace.Mount, namespace.Network}
+
+// container starts the article's container: PID, mount and network namespaces,
+// proc mounted, chrooted into a root filesystem.
+func container(ctx SpecContext, parent *harness.Sandbox, root rootfs.Root, more ...harness.Option) *harness.Sandbox {
+	return harness.Start(ctx, append([]harness.Option{
+		harness.Under(parent), harness.New(containerNeeds...),
+		harness.WithMount("proc", root.Dir+"/proc", "proc", 0, ""), harness.WithChroot(root.Dir),
+	}, more...)...)
+}
+
+var _ = claim.It(claim.Claim{
+	ID:       "kernel/release-identical-inside-and-out",
+	Text:     "uname release and version are the same in a container and on its host.",
+	Source:   claim.Sources{claim.Article("The /proc Virtual Filesystem"), claim.Man("uname(2)", "")},
+	Needs:    claim.Needs{claim.Namespace(namespace.PID)},
+	Contrast: "/etc/os-release differs",
+	Try:      "uname -rv; chroot /tmp/tiny-linux uname -a",
+}, func(ctx SpecContext) {
+	for _, root := range rootfs.Each(ctx) {
+		host := harness.Start(ctx)
+		in := container(ctx, host, root)
+		inside, outside := in.Uname(), host.Uname()
+		shown := harness.Got(in.Run(ctx, "/bin/uname", "-r"))
+		claim.Evidence("%s inside: %s %s; outside: %s %s", root.Name, inside.Release, inside.Version, outside.Release, outside.Version)
+		Expect(inside.Release+" "+inside.Version).To(Equal(outside.Release+" "+outside.Version), "release and version in %s", root.Name)
+		Expect(strings.TrimSpace(shown.Stdout)).To(Equal(outside.Release), "uname -r in %s: %s", root.Name, shown.Stderr)
+		own, err := host.ReadFile("/etc/os-release")
+		Expect(harness.Got(in.ReadFile("/etc/os-release"))).NotTo(Equal(own), "contrast: os-release (host's: %v)", err)
+	}
+})
+
+var _ = claim.It(claim.Claim{
+	ID:       "kernel/proc-version-identical",
+	Text:     "/proc/version read in a container is the host's.",
+	Source:   claim.Sources{claim.Article("The /proc Virtual Filesystem")},
+	Needs:    claim.Needs{claim.Namespace(namespace.PID), claim.Namespace(namespace.UTS)},
+	Contrast: "the node name can differ",
+	Try:      "cat /proc/version (inside and outside)",
+}, func(ctx SpecContext) {
+	host := harness.Start(ctx)
+	in := container(ctx, host, rootfs.Tiny(ctx), harness.New(namespace.UTS))
+	harness.Must(in.Sethostname("container"))
+	inside, outside := harness.Got(in.ReadFile("/proc/version")), harness.Got(host.ReadFile("/proc/version"))
+	claim.Evidence("inside: %s", strings.TrimSpace(inside))
+	Expect(inside).To(Equal(outside), "/proc/version in a container and on its host")
+	Expect(in.Uname().Nodename).NotTo(Equal(host.Uname().Nodename), "contrast: the node name can differ")
+})
+
+var _ = claim.It(claim.Claim{
+	ID:       "kernel/cpuinfo-shows-host-cpus",
+	Text:     "/proc/cpuinfo in a container shows the host's CPUs.",
+	Source:   claim.Sources{claim.Article("The /proc Virtual Filesystem")},
+	Needs:    claim.Needs{claim.Namespace(namespace.PID)},
+	Contrast: "nothing readable without proc mounted",
+	Try:      "grep -E '^(processor|model name)' /proc/cpuinfo (inside and outside)",
+}, func(ctx SpecContext) {
+	host, tiny := harness.Start(ctx), rootfs.Tiny(ctx)
+	lines := func(sb *harness.Sandbox) (found []string) {
+		for _, line := range strings.Split(harness.Got(sb.ReadFile("/proc/cpuinfo")), "\n") {
+			if strings.HasPrefix(line, "processor") || strings.HasPrefix(line, "model") || strings.HasPrefix(line, "isa") {
+				found = append(found, line)
+			}
+		}
+		return found
+	}
+	inside, outside := lines(container(ctx, host, tiny)), lines(host)
+	_, without := harness.Start(ctx, harness.New(namespace.Mount), harness.WithChroot(tiny.Dir)).ReadFile("/proc/cpuinfo")
+	claim.Evidence("%d lines equal; without proc mounted: %v", len(inside), without)
+	Expect(inside).NotTo(BeEmpty())
+	Expect(inside).To(Equal(outside), "processor lines of /proc/cpuinfo in a container")
+	Expect(without).To(MatchError(unix.ENOENT), "contrast: without proc mounted")
+})
+
+var _ = claim.It(claim.Claim{
+	ID:       "kernel/memtotal-shows-host-memory",
+	Text:     "MemTotal in a container is the host's.",
+	Source:   claim.Sources{claim.Article("The /proc Virtual Filesystem")},
+	Needs:    claim.Needs{claim.Namespace(namespace.PID)},
+	Contrast: "nothing readable without proc mounted",
+	Try:      "head -1 /proc/meminfo (inside and outside)",
+}, func(ctx SpecContext) {
+	host, tiny := harness.Start(ctx), rootfs.Tiny(ctx)
+	inside := kilobytes(harness.Got(container(ctx, host, tiny).ReadFile("/proc/meminfo")), "MemTotal")
+	outside := kilobytes(harness.Got(host.ReadFile("/proc/meminfo")), "MemTotal")
+	_, without := harness.Start(ctx, harness.New(namespace.Mount), harness.WithChroot(tiny.Dir)).ReadFile("/proc/meminfo")
+	claim.Evidence("inside: %d kB; outside: %d kB; without proc mounted: %v", inside, outside, without)
+	Expect(inside).To(Equal(outside), "MemTotal in a container")
+	Expect(without).To(MatchError(unix.ENOENT), "contrast: without proc mounted")
+})
+
+var _ = claim.It(claim.Claim{
+	ID:       "kernel/load-and-uptime-shared",
+	Text:     "Load averages and uptime in a container are the host's.",
+	Source:   claim.Sources{claim.Article("Introduction to Containers"), claim.Man("proc(5)", "/proc/loadavg, /proc/uptime")},
+	Needs:    claim.Needs{claim.Namespace(namespace.PID), claim.Namespace(namespace.Time)},
+	Contrast: "a time namespace changes uptime",
+	Try:      "cat /proc/loadavg /proc/uptime (inside and outside)",
+}, func(ctx SpecContext) {
+	host, tiny := harness.Start(ctx), rootfs.Tiny(ctx)
+	in := container(ctx, host, tiny)
+	loads := func(sb *harness.Sandbox) []string {
+		return strings.Fields(harness.Got(sb.ReadFile("/proc/loadavg")))[:3]
+	}
+	uptime := func(sb *harness.Sandbox) (up float64) {
+		_, err := fmt.Sscan(harness.Got(sb.ReadFile("/proc/uptime")), &up)
+		harness.Must(err)
+		return up
+	}
+	// The load is computed anew every five seconds: both may fall on either
+	// side of that moment once, not three times.
+	var inside, outside []string
+	for range 3 {
+		if inside, outside = loads(in), loads(host); strings.Join(inside, " ") == strings.Join(outside, " ") {
+			break
+		}
+	}
+	first, second, third := uptime(host), uptime(in), uptime(host)
+	shifted := harness.Start(ctx)
+	harness.Must(shifted.Unshare(unix.CLONE_NEWTIME))
+	harness.Must(shifted.WriteFile("/proc/self/timens_offsets", "boottime 500000 0\n"))
+	other := uptime(shifted.Fork(ctx))
+	claim.Evidence("load inside %v, outside %v; uptime outside %.2f, inside %.2f, outside %.2f; in a time namespace %.0f", inside, outside, first, second, third, other)
+	Expect(inside).To(Equal(outside), "load averages in a container")
+	Expect(first <= second && second <= third).To(BeTrue(), "uptime in a container is the host's")
+	Expect(other-third).To(BeNumerically(">", 400000), "contrast: a time namespace changes uptime")
+})
+
+var _ = claim.It(claim.Claim{
+	ID:       "kernel/global-sysctls-shared",
+	Text:     "A sysctl that belongs to no namespace is one for all: a container's global root changes the host's, a user-namespace root may not.",
+	Source:   claim.Sources{claim.Article("Introduction to Containers"), claim.Man("proc(5)", "/proc/sys")},
+	Needs:    claim.Needs{claim.Root, claim.Namespace(namespace.UTS), claim.File("/proc/sys/vm/swappiness")},
+	Contrast: "kernel.hostname stays inside",
+	Serial:   true,
+	Try:      "cat /proc/sys/vm/swappiness; unshare --mount --pid --fork sh -c 'echo 61 > /proc/sys/vm/swappiness'; cat /proc/sys/vm/swappiness",
+}, func(ctx SpecContext) {
+	const path = "/proc/sys/vm/swappiness"
+	host := harness.Start(ctx)
+	before := strings.TrimSpace(harness.Got(host.ReadFile(path)))
+	DeferCleanup(func(ctx SpecContext) { harness.Must(harness.Host(ctx).WriteFile(path, before)) })
+	in := harness.Start(ctx, harness.Under(host), harness.New(namespace.Mount, namespace.PID, namespace.Network, namespace.UTS))
+	changed := map[bool]string{true: "61", false: "62"}[before != "61"]
+	Expect(in.WriteFile(path, changed)).To(Succeed(), "vm.swappiness written by a container's root")
+	after := strings.TrimSpace(harness.Got(host.ReadFile(path)))
+	harness.Must(host.WriteFile(path, before))
+	nobody := []harness.Mapping{{Inside: 0, Outside: 65534, Size: 1}}
+	user := harness.Start(ctx, harness.New(namespace.User), harness.WithIDs(nobody, nobody))
+	harness.Must(user.SetIDs(0, 0))
+	refused := user.WriteFile(path, changed)
+	harness.Must(in.WriteFile("/proc/sys/kernel/hostname", "inside"))
+	claim.Evidence("host before: %s, after a container wrote %s: %s; root of a user namespace: %v", before, changed, after, refused)
+	Expect(after).To(Equal(changed), "vm.swappiness of the host after a container's root wrote it")
+	Expect(refused).To(Or(MatchError(unix.EACCES), MatchError(unix.EPERM)), "root of a user namespace writing vm.swappiness")
+	Expect(host.Uname().Nodename).NotTo(Equal("inside"), "contrast: kernel.hostname stays inside")
+})
+
+var _ = claim.It(claim.Claim{
+	ID:       "kernel/kernel-log-shared",
+	Text:     "There is one kernel log: a container with the privilege reads messages written outside.",
+	Source:   claim.Sources{claim.Article("Introduction to Containers"), claim.Man("syslog(2)", "")},
+	Needs:    claim.Needs{claim.Root, claim.File("/dev/kmsg", "CONFIG_PRINTK")},
+	Contrast: "nobody cannot open it",
+	Try:      "echo tag > /dev/kmsg; unshare --pid --mount --net --fork dmesg | tail -1",
+}, func(ctx SpecContext) {
+	host := harness.Start(ctx)
+	tag := fmt.Sprintf("bulkhead looks at the kernel log %d", time.Now().UnixNano())
+	in := harness.Start(ctx, harness.Under(host), harness.New(namespace.PID, namespace.Mount, namespace.Network, namespace.UTS, namespace.IPC))
+	fd := harness.Got(in.Open("/dev/kmsg", unix.O_RDONLY|unix.O_NONBLOCK, 0))
+	harness.Got(in.Syscall("lseek to the end", unix.SYS_LSEEK, fd, 0, unix.SEEK_END))
+	harness.Must(host.WriteFile("/dev/kmsg", tag+"\n"))
+	found := false
+	for !found {
+		record, err := in.Read(fd, 8192)
+		if err != nil {
+			Expect(err).To(MatchError(unix.EPIPE), "a record %q, written outside, read inside", tag)
+			continue
+		}
+		found = strings.Contains(string(record), tag)
+	}
+	_, nobody := harness.Start(ctx, harness.As(65534, 65534)).Open("/dev/kmsg", unix.O_WRONLY, 0)
+	claim.Evidence("read inside: %q; nobody opening it: %v", tag, nobody)
+	Expect(found).To(BeTrue())
+	Expect(nobody).To(MatchError(unix.EACCES), "contrast: nobody opening /dev/kmsg")
+})
+
+var _ = claim.It(claim.Claim{
+	ID:       "kernel/foreign-userland-runs",
+	Text:     "Another distribution's userland runs unmodified on the host's kernel.",
+	Source:   claim.Sources{claim.Article("Introduction to Containers"), claim.Article("The /proc Virtual Filesystem")},
+	Contrast: "the host's libraries are absent from it",
+	Try:      "chroot /tmp/tiny-linux /bin/sh -c 'cat /etc/os-release; ls /'",
+}, func(ctx SpecContext) {
+	for _, root := range rootfs.Each(ctx) {
+		sb := harness.Start(ctx, harness.New(namespace.Mount), harness.WithChroot(root.Dir))
+		shell := harness.Got(sb.Run(ctx, "/bin/sh", "-c", "echo from the shell; cat /etc/os-release"))
+		_, host := sb.Stat("/lib/x86_64-linux-gnu")
+		claim.Evidence("%s: status %d, %q", root.Name, shell.Status.ExitStatus(), strings.SplitN(shell.Stdout, "\n", 2)[0])
+		Expect(shell.Status.ExitStatus()).To(Equal(0), "the shell of %s: %s", root.Name, shell.Stderr)
+		Expect(shell.Stdout).To(HavePrefix("from the shell\n"), "the shell of %s", root.Name)
+		Expect(shell.Stdout).To(ContainSubstring("\nID="+root.ID+"\n"), "os-release of %s", root.Name)
+		Expect(host).To(MatchError(unix.ENOENT), "contrast: a host's library folder in %s", root.Name)
+	}
+})
+
+var _ = claim.It(claim.Claim{
+	ID:       "kernel/two-userlands-at-once",
+	Text:     "Two different userlands run at the same time on one kernel.",
+	Source:   claim.Sources{claim.Article("Introduction to Containers")},
+	Contrast: "one rootfs started twice reports one ID=",
+	Try:      "chroot /tmp/tiny-linux sleep 9 & chroot /tmp/alpine-linux sleep 9 & cat /proc/$!/root/etc/os-release",
+}, func(ctx SpecContext) {
+	jail := rootfs.Root{Name: "jail", ID: "jail", Dir: rootfs.Jail(ctx)}
+	roots := append(rootfs.Each(ctx), jail)
+	host := harness.Start(ctx)
+	var ids, releases []string
+	var running []*harness.Sandbox
+	for _, root := range roots[len(roots)-2:] {
+		sb := container(ctx, host, root)
+		running = append(running, sb)
+		raw := harness.Got(sb.ReadFile("/etc/os-release"))
+		for _, line := range strings.Split(raw, "\n") {
+			if strings.HasPrefix(line, "ID=") {
+				ids = append(ids, line)
+			}
+		}
+		releases = append(releases, sb.Uname().Release)
+	}
+	again := container(ctx, host, roots[0])
+	claim.Evidence("%v at once on %s; the first root again: %v", ids, releases[0], again.Getpid())
+	Expect(ids[0]).NotTo(Equal(ids[1]), "os-release of two userlands")
+	Expect(releases[0]).To(Equal(releases[1]), "release of the kernel under two userlands")
+	Expect([]int{running[0].Getpid(), running[1].Getpid()}).To(Equal([]int{1, 1}), "both answer at the same time")
+	Expect(again.ReadFile("/etc/os-release")).To(ContainSubstring("ID="+roots[0].ID+"\n"), "contrast: one root filesystem started twice reports one ID")
+})
+
+var _ = claim.It(claim.Claim{
+	ID:       "kernel/no-boot-and-fast-start",
+	Text:     "Starting a process in six new namespaces takes well under a quarter of a second, with no boot.",
+	Source:   claim.Sources{claim.Article("Introduction to Containers")},
+	Needs:    claim.Needs{claim.Namespace(namespace.PID)},
+	Contrast: "a VM boot takes seconds and has another boot_id",
+	Try:      "time unshare --pid --fork --mount --net --uts --ipc --cgroup true; cat /proc/sys/kernel/random/boot_id",
+}, func(ctx SpecContext) {
+	const bootID = "/proc/sys/kernel/random/boot_id"
+	host := harness.Start(ctx)
+	var times []time.Duration
+	var inside string
+	for range 5 {
+		start := time.Now()
+		sb := harness.Start(ctx, harness.Under(host), harness.New(namespace.PID, namespace.Mount, namespace.Network, namespace.UTS, namespace.IPC, namespace.Cgroup))
+		program := harness.Got(sb.Run(ctx, rootfs.Tiny(ctx).Dir+"/bin/true"))
+		times = append(times, time.Since(start))
+		Expect(program.Status.ExitStatus()).To(Equal(0))
+		inside = harness.Got(sb.ReadFile(bootID))
+	}
+	sort.Slice(times, func(i, j int) bool { return times[i] < times[j] })
+	outside := harness.Got(host.ReadFile(bootID))
+	random := harness.Got(host.ReadFile("/proc/sys/kernel/random/uuid"))
+	claim.Evidence("median of five: %v; boot_id %s inside and %s outside", times[2].Round(time.Millisecond), strings.TrimSpace(inside), strings.TrimSpace(outside))
+	Expect(inside).To(Equal(outside), "boot_id inside and outside: no kernel was booted")
+	Expect(times[2]).To(BeNumerically("<", claim.Scaled(250*time.Millisecond)), "median of five starts of a program in six new namespaces")
+	Expect(random).NotTo(Equal(outside), "contrast: an identifier made anew")
+})
