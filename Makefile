@@ -1,2 +1,59 @@
-agent:
-	CGO_ENABLED=0 go build -ldflags '-s -w' -trimpath -o harness/agent/embedded/amd64/bulkhead-agent ./cmd/bulkhead-agent
+# Two commands do everything: make verify checks this kernel, make test runs
+# all tests. make help lists the rest.
+
+ARCHES := amd64 arm64 riscv64
+ARCH   := $(shell go env GOARCH)
+BUILD  := CGO_ENABLED=0 go build -trimpath -ldflags '-s -w'
+SUDO   := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+
+AGENT_SOURCES := $(shell find cmd/bulkhead-agent harness/agent harness/probe harness/internal -name '*.go') go.mod
+agent   = harness/agent/embedded/$(1)/bulkhead-agent
+fixture = fixtures/embedded/$(1)/bb.zst
+
+.PHONY: all help verify test unit suites vet bench clean cross generated
+
+all: bin/bulkhead ## build bulkhead for this machine
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## / — /'
+
+verify: bin/bulkhead ## check this kernel, through sudo when not root
+	$(SUDO) ./bin/bulkhead run
+
+test: generated vet unit suites ## run all tests
+
+vet: generated ## go vet and staticcheck
+	go vet ./...
+	go tool staticcheck ./...
+
+unit: generated ## the tests of everything but the suites
+	go test ./cmd/... ./fixtures/... ./harness/... ./internal/...
+
+suites: generated ## the suites through the ginkgo command, in parallel
+	go tool ginkgo -p --randomize-all --keep-going ./suites/...
+
+bench: bin/bulkhead ## the cost of a sandbox and of a run against bare clone and exec
+	go test -run '^$$' -bench . -benchtime 200x ./harness/
+
+cross: $(ARCHES:%=bin/bulkhead-linux-%) ## build for every architecture
+
+clean: ## remove what was built
+	rm -rf bin
+	rm -f $(foreach a,$(ARCHES),$(call agent,$(a)) $(call fixture,$(a)))
+
+generated: $(call agent,$(ARCH)) $(call fixture,$(ARCH))
+
+bin/bulkhead: generated FORCE
+	$(BUILD) -o $@ ./cmd/bulkhead
+
+bin/bulkhead-linux-%: $(call agent,%) $(call fixture,%) FORCE
+	GOARCH=$* $(BUILD) -o $@ ./cmd/bulkhead
+
+$(call agent,%): $(AGENT_SOURCES)
+	GOARCH=$* $(BUILD) -o $@ ./cmd/bulkhead-agent
+
+$(call fixture,%): fixtures/build/main.go go.mod
+	go run ./fixtures/build -arch $* -o $@
+
+.SECONDARY:
+FORCE:

@@ -28,6 +28,9 @@ const BrokenPrefix = "broken: "
 // stop ends the running spec; tests of the harness put their own in its place.
 var stop = func(message string) { ginkgo.Fail(message, 2) }
 
+// onCleanup registers what ends with the spec; benchmarks end it themselves.
+var onCleanup = func(end func() error) { ginkgo.DeferCleanup(end) }
+
 // Broken ends the spec as broken: the suite could not tell.
 func Broken(format string, args ...any) {
 	stop(BrokenPrefix + fmt.Sprintf(format, args...))

@@ -12,7 +12,6 @@ import (
 	"time"
 	"unsafe"
 
-	"github.com/onsi/ginkgo/v2"
 	"golang.org/x/sys/unix"
 
 	"bulkhead/harness/internal/wire"
@@ -299,7 +298,7 @@ func (sb *Sandbox) spawn(ctx context.Context, op string, fork func(*call) (uintp
 	}
 	child.conn, child.pidfd = conn.(*net.UnixConn), files[1]
 	child.bind(ctx)
-	ginkgo.DeferCleanup(child.end)
+	onCleanup(child.end)
 	return child, nil
 }
 

@@ -205,9 +205,8 @@ func (c *controller) work(ctx context.Context) bool {
 				current, answer = m.Ask, "yes\n"
 				served++
 			}
-			if _, err := ours.WriteString(answer); err != nil {
-				break
-			}
+			// A worker that is gone ends the loop at its next line.
+			_, _ = ours.WriteString(answer)
 		}
 	}
 	waitErr := cmd.Wait()

@@ -549,7 +549,7 @@ var _ = claim.It(claim.Claim{
 	_, err = harness.Host(ctx).Ioctl(outside, unix.NS_GET_OWNER_UID, buf)
 	Expect(err).NotTo(HaveOccurred(), "NS_GET_OWNER_UID")
 	uts := harness.Got(child.OpenNamespace(namespace.UTS))
-	_, wrong := child.Ioctl(uts, unix.NS_GET_OWNER_UID, buf2())
+	_, wrong := child.Ioctl(uts, unix.NS_GET_OWNER_UID, make([]byte, 8))
 	claim.Evidence("owner: %d; of a uts descriptor: %v", le32(buf), wrong)
 	harness.Must(harness.Host(ctx).Close(outside))
 	Expect(le32(buf)).To(Equal(uint32(1234)), "the owner of a user namespace created by UID 1234")
@@ -756,7 +756,7 @@ var _ = claim.It(claim.Claim{
 	}
 	entered := caller.Fork(ctx)
 	inContainer := linksOf(host, container.PID())
-	inEntered := linksOf(host, hostPIDOf(host, entered, caller))
+	inEntered := linksOf(host, pidBySelf(host, entered))
 	claim.Evidence("host name inside: %q; outside: %q; links that differ from the container's: %v", entered.Uname().Nodename, host.Uname().Nodename, differing(inContainer, inEntered))
 	Expect(entered.Uname().Nodename).To(Equal("container"), "the host name that an entered process sees")
 	Expect(entered.Signal(1, 0)).To(Succeed(), "the container's PID 1, from an entered process")

@@ -26,7 +26,6 @@ const (
 
 func le32(b []byte) uint32 { return binary.NativeEndian.Uint32(b) }
 func le64(b []byte) uint64 { return binary.NativeEndian.Uint64(b) }
-func buf2() []byte         { return make([]byte, 8) }
 
 // nsOptions are the kernel options by the name of the link.
 var nsOptions = map[string]string{
@@ -95,9 +94,6 @@ func pidfdOpen(sb *harness.Sandbox, pid int) int {
 func hostPID(ctx context.Context, sb *harness.Sandbox) int {
 	return pidBySelf(harness.Host(ctx), sb)
 }
-
-// hostPIDOf is the PID by which reader knows entered, a child of caller.
-func hostPIDOf(reader, entered, _ *harness.Sandbox) int { return pidBySelf(reader, entered) }
 
 // pidBySelf finds the sandbox among reader's processes: it leaves the reader a
 // mark in its name.

@@ -240,7 +240,7 @@ var _ = claim.It(claim.Claim{
 	ID:       "proc/sysctl-write-changes-kernel",
 	Text:     "Writing a file under /proc/sys changes the kernel parameter at once.",
 	Source:   claim.Sources{claim.Article("The /proc Virtual Filesystem"), claim.Man("proc(5)", "/proc/sys")},
-	Needs:    claim.Needs{procfs, claim.Namespace(namespace.UTS)},
+	Needs:    claim.Needs{claim.Root, procfs, claim.Namespace(namespace.UTS)},
 	Contrast: "it had the old value just before",
 	Try:      "unshare --uts sh -c 'uname -n; echo changed > /proc/sys/kernel/hostname; uname -n'",
 }, func(ctx SpecContext) {
