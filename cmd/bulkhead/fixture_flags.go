@@ -1,18 +1,40 @@
 package main
 
-import "strings"
+import (
+	"os"
+	"strings"
 
-// fixtureEnv tells the worker processes which fixtures the flags ask for.
+	"bulkhead/fixtures"
+)
+
+// fixtureEnv tells the worker processes which fixtures the flags ask for, and
+// finds out beforehand whether they can be used.
 func fixtureEnv(f *runFlags) ([]string, error) {
+	if err := fixtures.Select(f.fixtures); err != nil {
+		return nil, err
+	}
 	var env []string
-	if f.alpine != "" {
-		env = append(env, "BULKHEAD_ALPINE="+f.alpine)
+	for name, value := range map[string]string{
+		fixtures.AlpineVariable: f.alpine, fixtures.AlpineSHA256Variable: f.alpineSHA256,
+		fixtures.SelectionVariable: strings.Join(f.fixtures, ","),
+	} {
+		if value != "" {
+			env = append(env, name+"="+value)
+			if err := os.Setenv(name, value); err != nil {
+				return nil, err
+			}
+		}
 	}
-	if f.alpineSHA256 != "" {
-		env = append(env, "BULKHEAD_ALPINE_SHA256="+f.alpineSHA256)
+	all, err := fixtures.All()
+	if err != nil {
+		return nil, err
 	}
-	if len(f.fixtures) > 0 {
-		env = append(env, "BULKHEAD_FIXTURES="+strings.Join(f.fixtures, ","))
+	for _, fixture := range all {
+		if alpine, ok := fixture.(fixtures.Alpine); ok {
+			if err := alpine.Verify(os.Getenv(fixtures.AlpineSHA256Variable)); err != nil {
+				return nil, err
+			}
+		}
 	}
 	return env, nil
 }

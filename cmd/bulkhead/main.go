@@ -87,6 +87,6 @@ situation for real and says what processes inside and outside could see and do.
 		RunE: func(cmd *cobra.Command, args []string) error { return cmd.Help() },
 	}
 	root.CompletionOptions.DisableDefaultCmd = true
-	root.AddCommand(newRunCommand(), newListCommand(), newExplainCommand())
+	root.AddCommand(newRunCommand(), newListCommand(), newExplainCommand(), newFixturesCommand())
 	return root
 }
