@@ -254,8 +254,8 @@ func (c *controller) grant(id string) bool {
 func (c *controller) finish(ctx context.Context, found report.Claim) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	// What an interrupt stopped has no verdict.
-	if ctx.Err() != nil && found.Verdict == report.Broken {
+	// What an interrupt stopped, or kept from beginning, has no verdict.
+	if !c.running[found.ID] || ctx.Err() != nil && found.Verdict == report.Broken {
 		return
 	}
 	delete(c.running, found.ID)

@@ -1,0 +1,245 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+	"golang.org/x/sys/unix"
+
+	"bulkhead/internal/claim"
+	"bulkhead/internal/report"
+	"bulkhead/internal/run"
+)
+
+// TestMain lets the test binary be bulkhead itself, and its workers.
+func TestMain(m *testing.M) {
+	if os.Args[0] == run.WorkerName {
+		os.Exit(run.Work())
+	}
+	if os.Getenv("BULKHEAD_TEST_COMMAND") != "" {
+		os.Exit(execute())
+	}
+	os.Exit(m.Run())
+}
+
+func command(args ...string) *exec.Cmd {
+	cmd := exec.Command("/proc/self/exe", args...)
+	cmd.Env = append(os.Environ(), "BULKHEAD_TEST_COMMAND=1")
+	return cmd
+}
+
+// bulkhead runs the command and returns its output and exit status.
+func bulkhead(t *testing.T, args ...string) (stdout, stderr string, status int) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	cmd := command(args...)
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return out.String(), errs.String(), cmd.ProcessState.ExitCode()
+}
+
+func TestWrongUsageIsOneLineAndStatus2(t *testing.T) {
+	broken := filepath.Join(t.TempDir(), "broken.tar.gz")
+	if err := os.WriteFile(broken, []byte("x"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{
+		{"run", "--no-such-flag"}, {"run", "--claim", "uts/nothing"}, {"run", "--area", "nothing"},
+		{"run", "--skip", "nothing"}, {"run", "--procs", "-1"}, {"run", "--timeout", "0s"}, {"run", "--timeout", "soon"},
+		{"run", "--json", "/no/such/folder/file"}, {"run", "--alpine", "/no/such/file"}, {"run", "--alpine", broken},
+		{"run", "--fixture", "nothing"}, {"run", "extra"}, {"nothing"}, {"explain", "nothing"}, {"explain"},
+		{"run", "--area", "uts", "--claim", "pid/first-child-is-1"},
+	} {
+		out, errs, status := bulkhead(t, args...)
+		if status != 2 || out != "" || strings.Count(errs, "\n") != 1 {
+			t.Errorf("%v: status %d, stdout %q, stderr %q", args, status, out, errs)
+		}
+	}
+}
+
+func TestResultFitsTheSchema(t *testing.T) {
+	dir := t.TempDir()
+	file, junit := filepath.Join(dir, "r.json"), filepath.Join(dir, "r.xml")
+	out, errs, status := bulkhead(t, "run", "--area", "uts,time", "--json", file, "--junit", junit)
+	if status != 0 {
+		t.Fatalf("status %d:\n%s%s", status, out, errs)
+	}
+	schema, err := jsonschema.NewCompiler().Compile("../../docs/results.schema.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := os.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer raw.Close()
+	value, err := jsonschema.UnmarshalJSON(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := schema.Validate(value); err != nil {
+		t.Error(err)
+	}
+	if entries, _ := os.ReadDir(dir); len(entries) != 2 {
+		t.Errorf("files left: %v", entries)
+	}
+}
+
+// children are the processes that descend from bulkhead runs of this test.
+func agents(t *testing.T) (found []string) {
+	t.Helper()
+	comms, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range comms {
+		raw, _ := os.ReadFile(path)
+		name, _, _ := strings.Cut(string(raw), "\x00")
+		env, _ := os.ReadFile(filepath.Join(filepath.Dir(path), "environ"))
+		if strings.HasPrefix(name, "bulkhead-") && (name != run.WorkerName || strings.Contains(string(env), "BULKHEAD_TEST_COMMAND")) {
+			found = append(found, filepath.Dir(path)+" "+name)
+		}
+	}
+	return found
+}
+
+func TestInterruptWritesAPartialResultAndLeavesNothing(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "r.json")
+	started, finished := interrupt(t, unix.SIGTERM, "run", "--json", file, "--events", "-")
+	if finished != 3 {
+		t.Errorf("status %d after SIGTERM, want 3", finished)
+	}
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var r report.Result
+	if err := json.Unmarshal(raw, &r); err != nil {
+		t.Fatal(err)
+	}
+	if !r.Partial || len(r.Claims) >= started || len(r.Leftovers) > 0 {
+		t.Errorf("partial %v with %d of %d claims, leftovers %v", r.Partial, len(r.Claims), started, r.Leftovers)
+	}
+}
+
+func TestKillLeavesNothingBehind(t *testing.T) {
+	before := len(agents(t))
+	interrupt(t, unix.SIGKILL, "run", "--events", "-")
+	// Workers see that their controller is gone when their claim ends.
+	deadline := time.Now().Add(20 * time.Second)
+	for len(agents(t)) > before {
+		if time.Now().After(deadline) {
+			t.Fatalf("still there: %v", agents(t))
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	if out, errs, status := bulkhead(t, "run", "--area", "uts"); status != 0 {
+		t.Errorf("the next run: status %d\n%s%s", status, out, errs)
+	}
+}
+
+// interrupt starts a run, signals it when its first claims have finished, and
+// returns how many claims it began with and its exit status.
+func interrupt(t *testing.T, sig unix.Signal, args ...string) (claims, status int) {
+	t.Helper()
+	cmd := command(args...)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	events := json.NewDecoder(out)
+	finished := 0
+	for {
+		var e report.Event
+		if err := events.Decode(&e); err != nil {
+			break
+		}
+		if e.Event == "run-started" {
+			claims = len(e.Result.Claims)
+		}
+		if e.Event == "claim-finished" {
+			if finished++; finished == 5 {
+				if err := cmd.Process.Signal(sig); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	_ = cmd.Wait()
+	return claims, cmd.ProcessState.ExitCode()
+}
+
+func TestTwoRunsAtOnce(t *testing.T) {
+	results := make(chan string, 2)
+	for range 2 {
+		go func() {
+			out, errs, status := bulkhead(t, "run", "--area", "pid,net,uts")
+			results <- fmt.Sprintf("status %d\n%s%s", status, out, errs)
+		}()
+	}
+	for range 2 {
+		if r := <-results; !strings.HasPrefix(r, "status 0\n") {
+			t.Error(r)
+		}
+	}
+}
+
+// TestArticleIsCovered holds the registry against the catalogue.
+func TestArticleIsCovered(t *testing.T) {
+	raw, err := os.ReadFile("../../../shared/catalogue.md")
+	if err != nil {
+		t.Skip("the catalogue is not there: ", err)
+	}
+	rows := 0
+	id := regexp.MustCompile(`^[a-z]+/[a-z0-9-]+$`)
+	for _, line := range strings.Split(string(raw), "\n") {
+		cells := strings.Split(line, "|")
+		if len(cells) < 10 || !id.MatchString(strings.TrimSpace(cells[1])) {
+			continue
+		}
+		if from := strings.TrimSpace(cells[7]); from != "yes" && from != "part1" {
+			continue
+		}
+		rows++
+		if _, ok := claim.Get(strings.TrimSpace(cells[1])); !ok {
+			t.Errorf("no claim for %s", cells[1])
+		}
+	}
+	if rows != 86 {
+		t.Errorf("%d rows of the article in the catalogue, not 86", rows)
+	}
+}
+
+func TestListAndExplain(t *testing.T) {
+	out, _, status := bulkhead(t, "list", "--json")
+	var list struct{ Claims []report.Claim }
+	if err := json.Unmarshal([]byte(out), &list); err != nil || status != 0 {
+		t.Fatal(status, err)
+	}
+	if len(list.Claims) != len(claim.All()) {
+		t.Errorf("%d claims listed, %d registered", len(list.Claims), len(claim.All()))
+	}
+	for _, c := range list.Claims {
+		out, _, status := bulkhead(t, "explain", c.ID)
+		if status != 0 || !strings.Contains(out, c.Text) {
+			t.Fatalf("explain %s: status %d, %q", c.ID, status, out)
+		}
+	}
+}
