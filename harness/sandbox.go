@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"sync"
 	"time"
 	"unsafe"
 
@@ -38,9 +39,13 @@ type Sandbox struct {
 	reaped bool
 	env    []string
 	// lost is why the process answers no more.
-	lost   error
-	unbind func() bool
-	ctx    context.Context
+	lost error
+	ctx  context.Context
+	// binding guards against the end of a context that the sandbox is no
+	// longer bound to: a stopped AfterFunc may be running already.
+	mu      sync.Mutex
+	binding int
+	unbind  func() bool
 }
 
 // Mapping is one line of a uid_map or gid_map.
@@ -308,8 +313,18 @@ func (sb *Sandbox) bind(ctx context.Context) {
 		sb.unbind()
 	}
 	sb.ctx = ctx
+	sb.mu.Lock()
+	defer sb.mu.Unlock()
+	sb.binding++
+	mine := sb.binding
 	_ = sb.conn.SetDeadline(time.Time{})
-	sb.unbind = context.AfterFunc(ctx, func() { _ = sb.conn.SetDeadline(time.Unix(1, 0)) })
+	sb.unbind = context.AfterFunc(ctx, func() {
+		sb.mu.Lock()
+		defer sb.mu.Unlock()
+		if sb.binding == mine {
+			_ = sb.conn.SetDeadline(time.Unix(1, 0))
+		}
+	})
 }
 
 // end kills the sandbox's process, waits for it and lets its parent reap it.
