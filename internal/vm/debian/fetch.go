@@ -20,7 +20,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func (m *Mirror) local() bool { return !strings.Contains(m.Base, "://") || strings.HasPrefix(m.Base, "file://") }
+func (m *Mirror) local() bool {
+	return !strings.Contains(m.Base, "://") || strings.HasPrefix(m.Base, "file://")
+}
 
 func (m *Mirror) folder() string { return strings.TrimPrefix(m.Base, "file://") }
 
