@@ -113,7 +113,9 @@ func newStage() (s *Stage, err error) {
 	defer theirControl.Close()
 
 	cmd := &exec.Cmd{
-		Path:       fmt.Sprintf("/proc/self/fd/%d", prog.Fd()),
+		// prog's number in the child, after ExtraFiles are in place: its number
+		// here may be another file there.
+		Path:       "/proc/self/fd/5",
 		Args:       []string{agent.StageName},
 		Env:        []string{"PATH=/bin"},
 		Dir:        "/",

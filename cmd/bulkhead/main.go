@@ -10,6 +10,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"bulkhead/internal/run"
+	"bulkhead/internal/vm"
+	"bulkhead/internal/vm/guest"
 
 	_ "bulkhead/suites/chroot"
 	_ "bulkhead/suites/namespaces"
@@ -41,6 +43,11 @@ func (e *statusError) Error() string {
 func (e *statusError) Unwrap() error { return e.err }
 
 func main() {
+	guest.Main()
+	vm.ReaperMain()
+	if os.Args[0] == shellName {
+		os.Exit(guestShell())
+	}
 	if os.Args[0] == run.WorkerName {
 		os.Exit(run.Work())
 	}
@@ -87,6 +94,6 @@ situation for real and says what processes inside and outside could see and do.
 		RunE: func(cmd *cobra.Command, args []string) error { return cmd.Help() },
 	}
 	root.CompletionOptions.DisableDefaultCmd = true
-	root.AddCommand(newRunCommand(), newListCommand(), newExplainCommand(), newFixturesCommand())
+	root.AddCommand(newRunCommand(), newListCommand(), newExplainCommand(), newFixturesCommand(), newVMCommand(), newMatrixCommand())
 	return root
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"golang.org/x/sys/unix"
 
 	"bulkhead/internal/claim"
@@ -26,10 +27,12 @@ type runFlags struct {
 	timeout                        time.Duration
 	json, junit, events            string
 	alpine, alpineSHA256           string
+	// carryOut runs the claims: here, or on another kernel.
+	carryOut func(context.Context, run.Options) (*report.Result, error)
 }
 
 func newRunCommand() *cobra.Command {
-	var f runFlags
+	f := runFlags{carryOut: run.Run}
 	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Check the running kernel",
@@ -41,7 +44,11 @@ broken when nothing failed.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd) },
 	}
-	fl := cmd.Flags()
+	f.register(cmd.Flags())
+	return cmd
+}
+
+func (f *runFlags) register(fl *pflag.FlagSet) {
 	fl.StringSliceVar(&f.areas, "area", nil, "only claims of these `AREAS`, as chroot,net")
 	fl.StringSliceVar(&f.claims, "claim", nil, "only the claims with these `IDS`")
 	fl.StringSliceVar(&f.skips, "skip", nil, "not the claims with these `IDS`")
@@ -57,7 +64,6 @@ broken when nothing failed.`,
 	fl.StringVar(&f.junit, "junit", "", "write the result as JUnit XML to `FILE`")
 	fl.StringVar(&f.events, "events", "", "write a JSON line for everything that happens to `FILE`, - is standard output")
 	fl.BoolVarP(&f.verbose, "verbose", "v", false, "show every claim, with its evidence")
-	return cmd
 }
 
 // selected are the IDs that the flags ask for; an error is wrong usage.
@@ -144,7 +150,7 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 	if err != nil {
 		return usageError(err)
 	}
-	result, err := run.Run(ctx, run.Options{
+	result, err := f.carryOut(ctx, run.Options{
 		Claims: ids, Procs: f.procs, Seed: f.seed, Timeout: f.timeout, Env: env, Version: version, Event: emit,
 	})
 	if err != nil {
