@@ -191,7 +191,7 @@ func shipAlpine(v *vm.Options, arch string) error {
 	}
 	raw, err := os.ReadFile(path)
 	if err != nil {
-		return fmt.Errorf("Alpine minirootfs: %w", err)
+		return fmt.Errorf("read the Alpine minirootfs: %w", err)
 	}
 	v.Files = map[string][]byte{name: raw}
 	v.Job.Env = append(v.Job.Env, fixtures.AlpineVariable+"=/"+guest.FilesDir+"/"+name)
