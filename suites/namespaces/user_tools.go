@@ -285,6 +285,38 @@ var keysNeed = claim.Feature("keyrings", "", []string{"CONFIG_KEYS"}, func(ctx c
 	return err
 })
 
+// undumpable is that a program which its user cannot read makes a process that
+// is not dumpable.
+var undumpable = claim.Need{
+	Name: "fs.suid_dumpable not 1",
+	Try: func(context.Context) error {
+		if sysctlNumber("fs.suid_dumpable") == 1 {
+			return errors.New("fs.suid_dumpable is 1: every process is dumpable")
+		}
+		return nil
+	},
+	Remedy: "sysctl fs.suid_dumpable=0",
+}
+
+// echoes turns the sandbox's process into a cat that has echoed a byte: what
+// execve(2) does to the process is then done. It waits for more.
+func echoes(ctx context.Context, sb *harness.Sandbox, cat string) {
+	in, inW, err := sb.Pipe()
+	harness.Must(err)
+	outR, out, err := sb.Pipe()
+	harness.Must(err)
+	to, from := harness.Got(sb.Export(inW)), harness.Got(sb.Export(outR))
+	DeferCleanup(to.Close)
+	DeferCleanup(from.Close)
+	harness.Must(sb.Close(inW))
+	harness.Must(sb.Dup(in, 0))
+	harness.Must(sb.Dup(out, 1))
+	harness.Must(sb.Exec(cat, []string{cat}, nil))
+	defer context.AfterFunc(ctx, func() { _ = sb.Kill(unix.SIGKILL) })()
+	harness.Got(to.Write([]byte("x")))
+	harness.Got(from.Read(make([]byte, 1)))
+}
+
 // joins says what setns(2) answers a process that opened a namespace as root
 // and then became another user.
 func joins(ctx SpecContext, pid, id int, t namespace.Type) (*harness.Sandbox, error) {
