@@ -70,4 +70,13 @@ var _ = Describe("a sandbox", func() {
 		sb := Start(ctx, New(namespace.PID))
 		sb.Fork(ctx).Fork(ctx)
 	})
+
+	It("is refused to root outside of the stage", func(ctx SpecContext) {
+		if os.Geteuid() != 0 {
+			Expect(Caller(ctx).Getuid()).To(Equal(os.Getuid()))
+			return
+		}
+		message := stopped(func() { Caller(ctx) })
+		Expect(message).To(HavePrefix(BrokenPrefix + "start a process outside of the stage"))
+	})
 })

@@ -48,42 +48,77 @@ type Stage struct {
 
 var (
 	stageMu sync.Mutex
-	current *Stage
+	// current is the stage; caller is what Caller's process lives on, which has
+	// no namespaces of its own.
+	current, caller *Stage
 )
 
 // CurrentStage is the process's stage; it is set up when it is first asked
 // for, and anew when it has died.
-func CurrentStage() (*Stage, error) {
+func CurrentStage() (*Stage, error) { return keep(&current, newStage) }
+
+func keep(held **Stage, set func() (*Stage, error)) (*Stage, error) {
 	stageMu.Lock()
 	defer stageMu.Unlock()
-	if current != nil && current.root.lost != nil {
-		current.close()
-		current = nil
+	if *held != nil && (*held).root.lost != nil {
+		(*held).close()
+		*held = nil
 	}
-	if current == nil {
-		s, err := newStage()
+	if *held == nil {
+		s, err := set()
 		if err != nil {
 			return nil, err
 		}
-		current = s
+		*held = s
 	}
-	return current, nil
+	return *held, nil
 }
 
 // Close ends the process's stage and everything on it, and waits for the end.
 func Close() {
 	stageMu.Lock()
 	defer stageMu.Unlock()
-	if current != nil {
-		current.close()
-		current = nil
+	for _, held := range []**Stage{&current, &caller} {
+		if *held != nil {
+			(*held).close()
+			*held = nil
+		}
 	}
 }
 
 // stageFlags are the namespaces that a stage has of its own.
 var stageFlags = namespace.Flags(namespace.Mount, namespace.PID, namespace.Network, namespace.UTS, namespace.IPC)
 
-func newStage() (s *Stage, err error) {
+func newStage() (*Stage, error) {
+	attr := &syscall.SysProcAttr{Cloneflags: stageFlags}
+	if os.Geteuid() != 0 {
+		attr.Cloneflags |= namespace.User.Flag
+		attr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Geteuid(), Size: 1}}
+		attr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getegid(), Size: 1}}
+	}
+	s, err := begin(agent.StageName, attr)
+	if err != nil {
+		return nil, fmt.Errorf("start the stage in new mount, pid, net, uts and ipc namespaces: %w", err)
+	}
+	if err := s.prepare(); err != nil {
+		s.close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func newCaller() (*Stage, error) {
+	if os.Geteuid() == 0 {
+		return nil, errors.New("root has no business outside of the stage")
+	}
+	return begin(agent.CallerName, &syscall.SysProcAttr{})
+}
+
+// begin starts the agent under a name as the first process of a stage, with
+// its first sandbox.
+func begin(name string, attr *syscall.SysProcAttr) (s *Stage, err error) {
+	// A spec's terminal signals are not the suite's.
+	attr.Setsid = true
 	prog, err := program()
 	if err != nil {
 		return nil, err
@@ -115,25 +150,16 @@ func newStage() (s *Stage, err error) {
 	cmd := &exec.Cmd{
 		// prog's number in the child, after ExtraFiles are in place: its number
 		// here may be another file there.
-		Path:       "/proc/self/fd/5",
-		Args:       []string{agent.StageName},
-		Env:        []string{"PATH=/bin"},
-		Dir:        "/",
-		Stderr:     os.Stderr,
-		ExtraFiles: []*os.File{theirLife, arenaFile, prog, theirControl},
-		SysProcAttr: &syscall.SysProcAttr{
-			Cloneflags: stageFlags,
-			// A spec's terminal signals are not the suite's.
-			Setsid: true,
-		},
-	}
-	if os.Geteuid() != 0 {
-		cmd.SysProcAttr.Cloneflags |= namespace.User.Flag
-		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Geteuid(), Size: 1}}
-		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getegid(), Size: 1}}
+		Path:        "/proc/self/fd/5",
+		Args:        []string{name},
+		Env:         []string{"PATH=/bin"},
+		Dir:         "/",
+		Stderr:      os.Stderr,
+		ExtraFiles:  []*os.File{theirLife, arenaFile, prog, theirControl},
+		SysProcAttr: attr,
 	}
 	if err := cmd.Start(); err != nil {
-		return nil, fmt.Errorf("start the stage in new mount, pid, net, uts and ipc namespaces: %w", err)
+		return nil, err
 	}
 	s = &Stage{cmd: cmd, life: life, arena: arena}
 	defer func() {
@@ -164,23 +190,22 @@ func newStage() (s *Stage, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("the first sandbox's socket: %w", err)
 	}
-	s.root = &Sandbox{stage: s, conn: conn.(*net.UnixConn), control: wire.RootFD, name: "the stage", env: DefaultEnv}
-	return s, s.prepare()
+	s.root = &Sandbox{stage: s, conn: conn.(*net.UnixConn), control: wire.RootFD, name: name, env: DefaultEnv, ctx: context.Background()}
+	for _, fd := range []int{wire.ControlFD, wire.ArenaFD} {
+		if err := s.root.Close(fd); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
 }
 
-// prepare closes what the first sandbox inherited and does not need, and takes
-// a descriptor of the scratch directory.
+// prepare takes a descriptor of the scratch directory and raises lo.
 func (s *Stage) prepare() (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("prepare the stage: %v", r)
 		}
 	}()
-	for _, fd := range []int{wire.ControlFD, wire.ArenaFD} {
-		if err := s.root.Close(fd); err != nil {
-			return err
-		}
-	}
 	fd, err := s.root.Open(s.Scratch, unix.O_DIRECTORY|unix.O_RDONLY, 0)
 	if err != nil {
 		return err
@@ -273,4 +298,37 @@ func Host(ctx context.Context) *Sandbox {
 	}
 	s.root.bind(ctx)
 	return s.root
+}
+
+// Caller is a process with the IDs, the privileges and the namespaces of the
+// ordinary user who runs the suite, for what such a user may do to begin with.
+// For root, who could change the machine there, it ends the spec as broken.
+func Caller(ctx context.Context) *Sandbox {
+	s, err := keep(&caller, newCaller)
+	if err != nil {
+		Broken("start a process outside of the stage: %v", err)
+	}
+	s.root.bind(ctx)
+	return s.root
+}
+
+// Outermost is the outermost process that specs may act in: the stage's first
+// for root, Caller for anybody else.
+func Outermost(ctx context.Context) *Sandbox {
+	if os.Geteuid() == 0 {
+		return Host(ctx)
+	}
+	return Caller(ctx)
+}
+
+// Nobody starts a process of an ordinary user in namespaces that the user does
+// not own: with UID and GID 65534, or as the user who runs the suite.
+func Nobody(ctx context.Context) *Sandbox {
+	sb := Outermost(ctx).Fork(ctx)
+	if os.Geteuid() == 0 {
+		Must(sb.SetIDs(65534, 65534))
+		// A change of IDs takes the process's files in /proc from it.
+		Got(sb.Prctl(unix.PR_SET_DUMPABLE, 1, 0, 0, 0))
+	}
+	return sb
 }

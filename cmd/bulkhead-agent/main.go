@@ -13,6 +13,8 @@ func main() {
 	switch os.Args[0] {
 	case agent.StageName:
 		os.Exit(agent.Stage())
+	case agent.CallerName:
+		os.Exit(agent.Caller())
 	case agent.ProbeName:
 		os.Exit(agent.Serve())
 	}

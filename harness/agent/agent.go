@@ -19,10 +19,12 @@ import (
 	"bulkhead/harness/probe"
 )
 
-// StageName and ProbeName are the argv[0] by which the program knows its part.
+// StageName, CallerName and ProbeName are the argv[0] by which the program
+// knows its part.
 const (
-	StageName = "bulkhead-stage"
-	ProbeName = "bulkhead-agent"
+	StageName  = "bulkhead-stage"
+	CallerName = "bulkhead-caller"
+	ProbeName  = "bulkhead-agent"
 )
 
 // Ready is what a stage's first process says when it has set the stage up.
@@ -38,10 +40,24 @@ type Ready struct {
 // Stage is PID 1 of a stage: it sets the stage up, forks the first sandbox
 // and reaps whatever is orphaned, until the suite goes away. Its end is the
 // end of every process on the stage.
-func Stage() int {
+func Stage() int { return host(setUp) }
+
+// Caller is Stage without namespaces of its own: it sets up nothing but the
+// shared memory, and at its end kills its process group, since no PID
+// namespace does.
+func Caller() int {
+	status := host(share)
+	_ = unix.Kill(0, unix.SIGKILL)
+	return status
+}
+
+func host(prepare func() (Ready, error)) int {
 	runtime.LockOSThread()
 	life := os.NewFile(wire.ControlFD, "control")
-	ready, err := setUp()
+	ready, err := prepare()
+	if err == nil {
+		err = forkFirst()
+	}
 	if err != nil {
 		ready.Err = err.Error()
 	}
@@ -65,27 +81,40 @@ func Stage() int {
 	}
 }
 
-func setUp() (Ready, error) {
+// share maps the shared memory.
+func share() (Ready, error) {
 	var ready Ready
 	arena, err := unix.Mmap(wire.ArenaFD, 0, wire.Slot*wire.Slots, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
 		return ready, fmt.Errorf("mmap shared memory: %w", err)
 	}
 	ready.Arena = uint64(address(arena))
+	return ready, nil
+}
+
+func setUp() (Ready, error) {
+	ready, err := share()
+	if err != nil {
+		return ready, err
+	}
 	if ready.Scratch, err = mountStage(); err != nil {
 		return ready, err
 	}
 	if err := unix.Sethostname([]byte("bulkhead-stage")); err != nil {
 		return ready, fmt.Errorf("sethostname on the stage: %w", err)
 	}
+	return ready, nil
+}
+
+func forkFirst() error {
 	// A sandbox inherits the arena and the program, and nothing else.
 	for _, fd := range []int{wire.ControlFD, wire.ArenaFD, wire.ProgramFD, wire.RootFD} {
 		unix.CloseOnExec(fd)
 	}
 	if _, err := bare.Fork(wire.RootFD); err != nil {
-		return ready, fmt.Errorf("fork the first sandbox: %w", err)
+		return fmt.Errorf("fork the first sandbox: %w", err)
 	}
-	return ready, unix.Close(wire.RootFD)
+	return unix.Close(wire.RootFD)
 }
 
 // mountStage makes the stage's mounts private, gives it a /proc of its own

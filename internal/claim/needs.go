@@ -47,6 +47,19 @@ var Root = Need{
 	Remedy: "run bulkhead as root on the machine itself",
 }
 
+// UnprivilegedUserNamespaces is that no switch keeps ordinary users from
+// creating user namespaces.
+var UnprivilegedUserNamespaces = Need{
+	Name: "user namespaces for ordinary users",
+	Try: func(context.Context) error {
+		if why := kernel.UserNamespaceObstacle(); why != "" {
+			return errors.New("ordinary users may not create user namespaces: " + why)
+		}
+		return nil
+	},
+	Remedy: "set the named switch the other way",
+}
+
 // Kernel is a release of at least since, for a behaviour that nothing but the
 // release tells beforehand.
 func Kernel(since string) Need {

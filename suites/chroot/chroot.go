@@ -161,16 +161,15 @@ var _ = claim.It(claim.Claim{
 	ID:       "chroot/userns-root-may-chroot",
 	Text:     "An unprivileged user who became root of a new user namespace may call chroot(2).",
 	Source:   claim.Sources{claim.Man("chroot(2)", "DESCRIPTION"), claim.Man("user_namespaces(7)", "Capabilities")},
-	Needs:    claim.Needs{claim.Root, claim.Namespace(namespace.User)},
+	Needs:    claim.Needs{claim.Namespace(namespace.User), claim.UnprivilegedUserNamespaces},
 	Contrast: "the same user outside the namespace gets EPERM",
 	Try:      "unshare --user --map-root-user chroot /tmp/jail /bin/true",
 }, func(ctx SpecContext) {
-	dir := rootfs.Jail(ctx)
-	nobody := harness.Start(ctx, harness.As(65534, 65534))
-	refused := nobody.Chroot(dir)
-	Expect(refused).To(MatchError(unix.EPERM), "contrast: nobody outside of a user namespace")
-	Expect(nobody.Unshare(unix.CLONE_NEWUSER)).To(Succeed())
-	allowed := nobody.Chroot(dir)
+	sb := harness.Nobody(ctx)
+	refused := sb.Chroot("/proc")
+	Expect(refused).To(MatchError(unix.EPERM), "contrast: chroot(2) by an ordinary user outside of a user namespace")
+	harness.Must(sb.Unshare(unix.CLONE_NEWUSER))
+	allowed := sb.Chroot("/proc")
 	claim.Evidence("before unshare(CLONE_NEWUSER): %v; after: %v", refused, allowed)
 	Expect(allowed).To(Succeed(), "chroot(2) as root of an own user namespace")
 })

@@ -298,20 +298,20 @@ var _ = claim.It(claim.Claim{
 	ID:       "ns/userns-first-grants-the-rest",
 	Text:     "One call naming CLONE_NEWUSER and other flags succeeds unprivileged, because the user namespace is made first and owns the rest.",
 	Source:   claim.Sources{claim.Man("user_namespaces(7)", "Interaction with other types"), claim.Man("unshare(2)", "NOTES")},
-	Needs:    claim.Needs{claim.Root, claim.Namespace(namespace.User)},
+	Needs:    claim.Needs{userNeed, unprivileged},
 	Contrast: "the same call without CLONE_NEWUSER is EPERM",
 	Core:     true,
 	Try:      "setpriv --reuid nobody --regid nogroup --clear-groups unshare --user --uts --net true",
 }, func(ctx SpecContext) {
 	flags := namespace.Flags(offered(ctx)...)
-	nobody := harness.Start(ctx, harness.As(65534, 65534))
-	refused := nobody.Unshare(flags &^ unix.CLONE_NEWUSER)
-	allowed := nobody.Unshare(flags)
+	sb := harness.Nobody(ctx)
+	refused := sb.Unshare(flags &^ unix.CLONE_NEWUSER)
+	allowed := sb.Unshare(flags)
 	Expect(refused).To(MatchError(unix.EPERM), "contrast: the same flags without CLONE_NEWUSER, as nobody")
 	Expect(allowed).To(Succeed(), "all namespaces in one unshare(2) with CLONE_NEWUSER, as nobody")
-	uts := harness.Got(nobody.OpenNamespace(namespace.UTS))
-	owner := harness.Got(nobody.Ioctl(uts, unix.NS_GET_USERNS, nil))
-	same := harness.Got(nobody.Fstat(owner)).SameAs(harness.Got(nobody.Namespace(namespace.User)))
+	uts := harness.Got(sb.OpenNamespace(namespace.UTS))
+	owner := harness.Got(sb.Ioctl(uts, unix.NS_GET_USERNS, nil))
+	same := harness.Got(sb.Fstat(owner)).SameAs(harness.Got(sb.Namespace(namespace.User)))
 	claim.Evidence("with CLONE_NEWUSER: %v; without: %v; the new UTS namespace belongs to the new user namespace: %v", allowed, refused, same)
 	Expect(same).To(BeTrue(), "NS_GET_USERNS of the new UTS namespace is the new user namespace")
 })

@@ -110,7 +110,7 @@ var _ = claim.It(claim.Claim{
 	ID:       "user/setgroups-denied-fails",
 	Text:     "In a namespace with setgroups denied setgroups(2) is EPERM, capabilities notwithstanding.",
 	Source:   claim.Sources{claim.Man("user_namespaces(7)", "The /proc/pid/setgroups file")},
-	Needs:    claim.Needs{userNeed, unprivileged, setgroupsNeed},
+	Needs:    claim.Needs{claim.Root, userNeed, unprivileged, setgroupsNeed},
 	Contrast: "works where a privileged parent left it allowed",
 	Try:      "unshare --user --map-root-user setpriv --clear-groups id",
 }, func(ctx SpecContext) {
@@ -147,16 +147,17 @@ var _ = claim.It(claim.Claim{
 	ID:       "user/setgroups-deny-is-final-and-inherited",
 	Text:     `"deny" cannot be undone and holds for all child user namespaces.`,
 	Source:   claim.Sources{claim.Man("user_namespaces(7)", "The /proc/pid/setgroups file")},
-	Needs:    claim.Needs{userNeed, setgroupsNeed},
+	Needs:    claim.Needs{userNeed, unprivileged, setgroupsNeed},
 	Contrast: "the initial namespace shows allow",
 	Try:      "cat /proc/self/setgroups; unshare --user --map-root-user sh -c 'echo allow > /proc/self/setgroups; unshare --user cat /proc/self/setgroups'",
 }, func(ctx SpecContext) {
-	host := harness.Start(ctx)
+	host := harness.Nobody(ctx)
 	sb := unmapped(ctx, host)
 	harness.Must(host.WriteFile(setgroupsFile(sb), "deny"))
 	undone := host.WriteFile(setgroupsFile(sb), "allow")
-	ids := []harness.Mapping{{Inside: 0, Outside: 0, Size: 1}}
-	harness.Must(sb.WriteMaps(ids, ids))
+	harness.Must(sb.WriteMaps(
+		[]harness.Mapping{{Inside: 0, Outside: host.Getuid(), Size: 1}},
+		[]harness.Mapping{{Inside: 0, Outside: host.Getgid(), Size: 1}}))
 	child := unmapped(ctx, sb)
 	inherited := strings.TrimSpace(harness.Got(child.ReadFile("/proc/self/setgroups")))
 	inChild := child.WriteFile("/proc/self/setgroups", "allow")

@@ -62,11 +62,12 @@ var _ = claim.It(claim.Claim{
 	Contrast: "succeeds after deny",
 	Try:      "setpriv --reuid 1000 --regid 1000 --clear-groups unshare --user sh -c 'echo 0 1000 1 > /proc/self/gid_map; echo deny > /proc/self/setgroups; echo 0 1000 1 > /proc/self/gid_map && id -g'",
 }, func(ctx SpecContext) {
-	sb := ordinary(ctx)
+	sb := harness.Nobody(ctx)
+	gid := sb.Getgid()
 	harness.Must(sb.Unshare(unix.CLONE_NEWUSER))
-	without := sb.WriteFile("/proc/self/gid_map", oneID(0, user))
+	without := sb.WriteFile("/proc/self/gid_map", oneID(0, gid))
 	harness.Must(sb.WriteFile("/proc/self/setgroups", "deny"))
-	with := sb.WriteFile("/proc/self/gid_map", oneID(0, user))
+	with := sb.WriteFile("/proc/self/gid_map", oneID(0, gid))
 	claim.Evidence(`gid_map written before "deny": %v; after: %v`, without, with)
 	Expect(without).To(MatchError(unix.EPERM), `gid_map written by an ordinary user without "deny" in setgroups`)
 	Expect(with).To(Succeed(), `contrast: gid_map written after "deny"`)

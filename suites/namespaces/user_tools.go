@@ -27,29 +27,20 @@ const (
 var userNeed = claim.Namespace(namespace.User)
 
 // unprivileged is that no switch keeps ordinary users from user namespaces.
-var unprivileged = claim.Need{
-	Name: "user namespaces for ordinary users",
-	Try: func(context.Context) error {
-		if why := kernel.UserNamespaceObstacle(); why != "" {
-			return errors.New("ordinary users may not create user namespaces: " + why)
-		}
-		return nil
-	},
-	Remedy: "set the named switch the other way",
-}
+var unprivileged = claim.UnprivilegedUserNamespaces
 
-// setgroupsNeed is a stage on which nobody has denied setgroups(2): the denial
-// reaches every namespace below.
+// setgroupsNeed is that nobody has denied setgroups(2) to the suite itself: the
+// denial reaches every namespace below.
 var setgroupsNeed = claim.Need{
 	Name: "setgroups(2) not denied",
 	Try: func(ctx context.Context) error {
-		said, err := harness.Host(ctx).ReadFile("/proc/self/setgroups")
+		said, err := harness.Outermost(ctx).ReadFile("/proc/self/setgroups")
 		if err == nil && strings.TrimSpace(said) != "allow" {
 			err = errors.New("setgroups(2) is denied in the user namespace that the suite runs in")
 		}
 		return err
 	},
-	Remedy: claim.Root.Remedy,
+	Remedy: "run bulkhead outside of the user namespace that denies it",
 }
 
 // newPrivileges is that execve(2) may give privileges at all.

@@ -3,6 +3,7 @@ package proc
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"bulkhead/harness/namespace"
 	"bulkhead/harness/probe"
 	"bulkhead/internal/claim"
+	"bulkhead/internal/kernel"
 )
 
 // pollTime is between two looks at what the kernel changes by itself.
@@ -90,4 +92,20 @@ func interfaces(sb *harness.Sandbox, path string) []string {
 // addVeth gives the sandbox's network namespace interfaces besides lo.
 func addVeth(ctx context.Context, sb *harness.Sandbox) {
 	probe.AddLink.In(sb.Agent(ctx), probe.Link{Kind: "veth", Name: "veth0", Peer: "veth1"})
+}
+
+const oomScoreAdj = "/proc/self/oom_score_adj"
+
+// oomFloor is a floor that can be gone below: root sets one, an ordinary user
+// may have been given the lowest there is.
+var oomFloor = claim.Need{
+	Name: "an oom_score_adj above -1000",
+	Try: func(ctx context.Context) error {
+		now, err := harness.Outermost(ctx).ReadFile(oomScoreAdj)
+		if err == nil && !kernel.IsRoot() && strings.TrimSpace(now) == "-1000" {
+			err = errors.New("the suite itself runs with an oom_score_adj of -1000, and nothing is below")
+		}
+		return err
+	},
+	Remedy: "run bulkhead with a higher oom_score_adj",
 }
