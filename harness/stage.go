@@ -116,7 +116,7 @@ func newCaller() (*Stage, error) {
 
 // begin starts the agent under a name as the first process of a stage, with
 // its first sandbox.
-func begin(name string, attr *syscall.SysProcAttr) (s *Stage, err error) {
+func begin(name string, attr *syscall.SysProcAttr) (_ *Stage, err error) {
 	// A spec's terminal signals are not the suite's.
 	attr.Setsid = true
 	prog, err := program()
@@ -150,10 +150,14 @@ func begin(name string, attr *syscall.SysProcAttr) (s *Stage, err error) {
 	cmd := &exec.Cmd{
 		// prog's number in the child, after ExtraFiles are in place: its number
 		// here may be another file there.
-		Path:        "/proc/self/fd/5",
-		Args:        []string{name},
-		Env:         []string{"PATH=/bin"},
-		Dir:         "/",
+		Path: "/proc/self/fd/5",
+		Args: []string{name},
+		Env:  []string{"PATH=/bin"},
+		Dir:  "/",
+		// The shared memory, which nobody reads there, for a machine without
+		// /dev/null, which os/exec would open.
+		Stdin:       arenaFile,
+		Stdout:      os.Stderr,
 		Stderr:      os.Stderr,
 		ExtraFiles:  []*os.File{theirLife, arenaFile, prog, theirControl},
 		SysProcAttr: attr,
@@ -161,7 +165,7 @@ func begin(name string, attr *syscall.SysProcAttr) (s *Stage, err error) {
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	s = &Stage{cmd: cmd, life: life, arena: arena}
+	s := &Stage{cmd: cmd, life: life, arena: arena}
 	defer func() {
 		if err != nil {
 			s.close()

@@ -9,7 +9,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -99,19 +102,39 @@ func TestResultFitsTheSchema(t *testing.T) {
 	}
 }
 
-// children are the processes that descend from bulkhead runs of this test.
-func agents(t *testing.T) (found []string) {
+// descendants are the living processes below this one, which is to be their
+// reaper once their own parents are gone.
+func descendants(t *testing.T) (found []string) {
 	t.Helper()
-	comms, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	// What was orphaned and has ended waits to be reaped.
+	for {
+		if pid, _ := unix.Wait4(-1, nil, unix.WNOHANG, nil); pid <= 0 {
+			break
+		}
+	}
+	statuses, err := filepath.Glob("/proc/[0-9]*/status")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, path := range comms {
+	parents, names := map[string]string{}, map[string]string{}
+	for _, path := range statuses {
 		raw, _ := os.ReadFile(path)
-		name, _, _ := strings.Cut(string(raw), "\x00")
-		env, _ := os.ReadFile(filepath.Join(filepath.Dir(path), "environ"))
-		if strings.HasPrefix(name, "bulkhead-") && (name != run.WorkerName || strings.Contains(string(env), "BULKHEAD_TEST_COMMAND")) {
-			found = append(found, filepath.Dir(path)+" "+name)
+		pid := filepath.Base(filepath.Dir(path))
+		for _, line := range strings.Split(string(raw), "\n") {
+			if v, ok := strings.CutPrefix(line, "PPid:"); ok {
+				parents[pid] = strings.TrimSpace(v)
+			}
+			if v, ok := strings.CutPrefix(line, "Name:"); ok {
+				names[pid] = strings.TrimSpace(v)
+			}
+		}
+	}
+	self := strconv.Itoa(os.Getpid())
+	for pid := range parents {
+		for p := parents[pid]; p != "" && p != "0"; p = parents[p] {
+			if p == self {
+				found = append(found, pid+" "+names[pid])
+			}
 		}
 	}
 	return found
@@ -137,13 +160,15 @@ func TestInterruptWritesAPartialResultAndLeavesNothing(t *testing.T) {
 }
 
 func TestKillLeavesNothingBehind(t *testing.T) {
-	before := len(agents(t))
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		t.Fatal(err)
+	}
 	interrupt(t, unix.SIGKILL, "run", "--events", "-")
 	// Workers see that their controller is gone when their claim ends.
 	deadline := time.Now().Add(20 * time.Second)
-	for len(agents(t)) > before {
+	for len(descendants(t)) > 0 {
 		if time.Now().After(deadline) {
-			t.Fatalf("still there: %v", agents(t))
+			t.Fatalf("still there: %v", descendants(t))
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
@@ -184,6 +209,53 @@ func interrupt(t *testing.T, sig unix.Signal, args ...string) (claims, status in
 	}
 	_ = cmd.Wait()
 	return claims, cmd.ProcessState.ExitCode()
+}
+
+// TestEmptyRoot runs the binary alone in a chroot that has nothing else but a
+// mounted /proc and the directories of an empty root: no shell, no /dev/null.
+func TestEmptyRoot(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("chroot(2) needs root")
+	}
+	root := t.TempDir()
+	for _, dir := range []string{"alone", "proc", "sys"} {
+		if err := os.Mkdir(filepath.Join(root, dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	build := exec.Command("go", "build", "-o", filepath.Join(root, "alone", "bulkhead"), ".")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	// The mount is made on a thread of its own and goes with it.
+	done := make(chan error)
+	var out bytes.Buffer
+	go func() {
+		runtime.LockOSThread()
+		done <- func() error {
+			if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
+				return err
+			}
+			if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+				return err
+			}
+			if err := unix.Mount("proc", filepath.Join(root, "proc"), "proc", 0, ""); err != nil {
+				return err
+			}
+			cmd := exec.Command("/alone/bulkhead", "run", "--area", "chroot,mount,user,uts")
+			cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: root}
+			cmd.Dir = "/alone"
+			cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, &out, &out
+			return cmd.Run()
+		}()
+	}()
+	if err := <-done; err != nil {
+		t.Errorf("%v\n%s", err, out.String())
+	}
+	if strings.Contains(out.String(), "broken") {
+		t.Error(out.String())
+	}
 }
 
 func TestTwoRunsAtOnce(t *testing.T) {

@@ -120,19 +120,84 @@ func forkFirst() error {
 // mountStage makes the stage's mounts private, gives it a /proc of its own
 // where the machine has one, and mounts a tmpfs for everything specs create.
 func mountStage() (string, error) {
-	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+	err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "")
+	if errors.Is(err, unix.EINVAL) {
+		// The root is no mount point: the suite runs in a chroot.
+		err = leaveChroot()
+	}
+	if err != nil {
 		return "", fmt.Errorf("make the stage's mounts private: %w", err)
 	}
 	if err := unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
 		return "", fmt.Errorf("mount proc on the stage's /proc: %w", err)
 	}
+	if _, err := os.Stat("/sys/kernel"); err != nil {
+		// For specs that read it; without a /sys they say so.
+		_ = unix.Mount("sysfs", "/sys", "sysfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "")
+	}
 	// Any directory will do: what it holds is covered on the stage only.
-	for _, dir := range []string{"/tmp", "/run", "/var/tmp", "/mnt", "/srv", "/media", "/opt", "/home"} {
+	dirs := []string{"/tmp", "/run", "/var/tmp", "/mnt", "/srv", "/media", "/opt", "/home"}
+	entries, _ := os.ReadDir("/")
+	for _, e := range entries {
+		if name := "/" + e.Name(); e.IsDir() && name != "/proc" && name != "/sys" && name != "/dev" {
+			dirs = append(dirs, name)
+		}
+	}
+	for _, dir := range dirs {
 		if err := unix.Mount("bulkhead", dir, "tmpfs", 0, "mode=0755"); err == nil {
 			return dir, nil
 		}
 	}
-	return "", errors.New("mount tmpfs: none of /tmp, /run, /var/tmp, /mnt, /srv, /media, /opt, /home can be mounted on")
+	return "", errors.New("mount tmpfs: the root has no directory that can be mounted on")
+}
+
+// leaveChroot makes the directory that is the process's root the root of its
+// mount namespace too, with all mounts private: what a chroot may not do (make
+// a user namespace, pivot_root) is to work on the stage.
+func leaveChroot() error {
+	// setns(2) puts root and cwd at the root of the mount namespace, for a
+	// thread that shares them with no other.
+	if err := unix.Unshare(unix.CLONE_FS); err != nil {
+		return fmt.Errorf("unshare(CLONE_FS): %w", err)
+	}
+	ns, err := unix.Open("/proc/thread-self/ns/mnt", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("open /proc/thread-self/ns/mnt: %w", err)
+	}
+	defer unix.Close(ns)
+	jail, err := unix.Open("/", unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("open the root: %w", err)
+	}
+	defer unix.Close(jail)
+	mounted := -1
+	for _, step := range []struct {
+		what string
+		do   func() error
+	}{
+		{"setns to the own mount namespace", func() error { return unix.Setns(ns, unix.CLONE_NEWNS) }},
+		{"make all mounts private", func() error { return unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "") }},
+		{"enter the chroot's directory", func() error { return unix.Fchdir(jail) }},
+		{"bind it onto itself", func() error { return unix.Mount(".", ".", "", unix.MS_BIND|unix.MS_REC, "") }},
+		{"chroot to it", func() error { return unix.Chroot(".") }},
+		// A lookup of / stays below what is mounted on the root; one of /..
+		// does not.
+		{"open the mount on it", func() (err error) {
+			mounted, err = unix.Open("/..", unix.O_PATH|unix.O_CLOEXEC, 0)
+			return err
+		}},
+		{"setns once more", func() error { return unix.Setns(ns, unix.CLONE_NEWNS) }},
+		{"enter the mount", func() error { return unix.Fchdir(mounted) }},
+		{"pivot_root to it", func() error { return unix.PivotRoot(".", ".") }},
+		{"detach the old root", func() error { return unix.Unmount(".", unix.MNT_DETACH) }},
+		{"chdir to the new root", func() error { return unix.Chdir("/") }},
+		{"close", func() error { return unix.Close(mounted) }},
+	} {
+		if err := step.do(); err != nil {
+			return fmt.Errorf("leave the chroot that the suite runs in: %s: %w", step.what, err)
+		}
+	}
+	return nil
 }
 
 // Serve answers probes on wire.AgentFD until the suite closes it.

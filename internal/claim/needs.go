@@ -102,12 +102,12 @@ func Namespace(t namespace.Type) Need {
 	return n
 }
 
-// File is a file that the machine must have for a spec to look at.
+// File is a file that the stage must have for a spec to look at.
 func File(path string, options ...string) Need {
 	return Need{
 		Name: path,
-		Try: func(context.Context) error {
-			_, err := os.Stat(path)
+		Try: func(ctx context.Context) error {
+			_, err := harness.Host(ctx).Stat(path)
 			return err
 		},
 		Options: options,

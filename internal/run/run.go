@@ -161,7 +161,8 @@ func (c *controller) work(ctx context.Context) bool {
 	defer ours.Close()
 	var output bytes.Buffer
 	cmd := &exec.Cmd{
-		Path: "/proc/self/exe", Args: []string{WorkerName}, Stdout: &output, Stderr: &output,
+		// A worker reads nothing; without a file os/exec would want /dev/null.
+		Path: "/proc/self/exe", Args: []string{WorkerName}, Stdin: theirs, Stdout: &output, Stderr: &output,
 		ExtraFiles: []*os.File{theirs},
 		Env: append(append(os.Environ(), c.options.Env...),
 			seedVariable+"="+strconv.FormatInt(c.options.Seed, 10),

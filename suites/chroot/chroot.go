@@ -3,6 +3,7 @@
 package chroot
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -494,11 +495,19 @@ var _ = claim.It(claim.Claim{
 	Try:      "ln -s /etc/os-release /tmp/tiny-linux/link; chroot /tmp/tiny-linux cat /link; cat /tmp/tiny-linux/link",
 }, func(ctx SpecContext) {
 	dir := rootfs.Jail(ctx)
-	host := harness.Start(ctx, harness.New(namespace.Mount))
-	etc := host.MkdirTemp()
-	harness.Must(host.CreateFile(etc+"/os-release", "ID=host\n"))
-	harness.Must(host.Bind(etc, "/etc", 0))
-	harness.Must(host.Symlink("/etc/os-release", dir+"/link"))
+	host := harness.Start(ctx)
+	// The same path, with other contents, outside and inside.
+	path := host.MkdirTemp()
+	within := dir
+	for _, part := range strings.Split(path, "/")[1:] {
+		within += "/" + part
+		if err := host.Mkdir(within); err != nil && !errors.Is(err, unix.EEXIST) {
+			harness.Must(err)
+		}
+	}
+	harness.Must(host.CreateFile(path+"/os-release", "ID=host\n"))
+	harness.Must(host.CreateFile(within+"/os-release", "ID=jail\n"))
+	harness.Must(host.Symlink(path+"/os-release", dir+"/link"))
 	inside := harness.Got(harness.Start(ctx, harness.Under(host), harness.WithChroot(dir)).ReadFile("/link"))
 	outside := harness.Got(host.ReadFile(dir + "/link"))
 	claim.Evidence("through the link inside: %q; outside: %q", inside, outside)

@@ -89,8 +89,7 @@ var cgroupMount = claim.Need{
 		}
 		return nil
 	},
-	Options: []string{"CONFIG_CGROUPS"},
-	Remedy:  "mount -t cgroup2 none /sys/fs/cgroup",
+	Remedy: "mount -t cgroup2 none /sys/fs/cgroup",
 }
 
 // memoryController is the memory controller, of v1 or enabled in v2's root.

@@ -177,16 +177,17 @@ var _ = claim.It(claim.Claim{
 	ID:       "kernel/kernel-log-shared",
 	Text:     "There is one kernel log: a container with the privilege reads messages written outside.",
 	Source:   claim.Sources{claim.Article("Introduction to Containers"), claim.Man("syslog(2)", "")},
-	Needs:    claim.Needs{claim.Root, claim.File("/dev/kmsg", "CONFIG_PRINTK")},
+	Needs:    claim.Needs{claim.Root, kernelLog},
 	Contrast: "nobody cannot open it",
 	Try:      "echo tag > /dev/kmsg; unshare --pid --mount --net --fork dmesg | tail -1",
 }, func(ctx SpecContext) {
 	host := harness.Start(ctx)
 	tag := fmt.Sprintf("bulkhead looks at the kernel log %d", time.Now().UnixNano())
 	in := harness.Start(ctx, harness.Under(host), harness.New(namespace.PID, namespace.Mount, namespace.Network, namespace.UTS, namespace.IPC))
-	fd := harness.Got(in.Open("/dev/kmsg", unix.O_RDONLY|unix.O_NONBLOCK, 0))
+	kmsg := newKmsg(ctx)
+	fd := harness.Got(in.Open(kmsg, unix.O_RDONLY|unix.O_NONBLOCK, 0))
 	harness.Got(in.Syscall("lseek to the end", unix.SYS_LSEEK, fd, 0, unix.SEEK_END))
-	harness.Must(host.WriteFile("/dev/kmsg", tag+"\n"))
+	harness.Must(host.WriteFile(kmsg, tag+"\n"))
 	found := false
 	for !found {
 		record, err := in.Read(fd, 8192)
@@ -196,7 +197,7 @@ var _ = claim.It(claim.Claim{
 		}
 		found = strings.Contains(string(record), tag)
 	}
-	_, nobody := harness.Start(ctx, harness.As(65534, 65534)).Open("/dev/kmsg", unix.O_WRONLY, 0)
+	_, nobody := harness.Start(ctx, harness.As(65534, 65534)).Open(kmsg, unix.O_WRONLY, 0)
 	claim.Evidence("read inside: %q; nobody opening it: %v", tag, nobody)
 	Expect(found).To(BeTrue())
 	Expect(nobody).To(MatchError(unix.EACCES), "contrast: nobody opening /dev/kmsg")

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"bulkhead/harness"
 	"bulkhead/harness/namespace"
 	"bulkhead/harness/probe"
@@ -108,4 +110,29 @@ var oomFloor = claim.Need{
 		return err
 	},
 	Remedy: "run bulkhead with a higher oom_score_adj",
+}
+
+// kernelLog is /dev/kmsg, by a node of the stage's own: a machine's /dev may
+// lack it.
+var kernelLog = claim.Need{
+	Name: "the kernel log",
+	Try: func(ctx context.Context) error {
+		host := harness.Host(ctx)
+		fd, err := host.Open(newKmsg(ctx), unix.O_RDONLY|unix.O_NONBLOCK, 0)
+		if err != nil {
+			return err
+		}
+		return host.Close(fd)
+	},
+	// A container's device cgroup refuses it too, so that no option is blamed.
+	Remedy: "a kernel built with CONFIG_PRINTK, and a device cgroup that allows c 1:11",
+}
+
+// newKmsg makes a device node of the kernel log on the stage, which root alone
+// can open.
+func newKmsg(ctx context.Context) string {
+	host := harness.Host(ctx)
+	path := host.MkdirTemp() + "/kmsg"
+	harness.Must(host.Mknod(path, unix.S_IFCHR|0o600, unix.Mkdev(1, 11)))
+	return path
 }
