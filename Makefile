@@ -10,7 +10,7 @@ AGENT_SOURCES := $(shell find cmd/bulkhead-agent harness/agent harness/probe har
 agent   = harness/agent/embedded/$(1)/bulkhead-agent
 fixture = fixtures/embedded/$(1)/bb.zst
 
-.PHONY: all help verify test unit suites vet bench clean cross generated
+.PHONY: all help verify test unit suites vet bench clean cross docs generated
 
 all: bin/bulkhead ## build bulkhead for this machine
 
@@ -34,6 +34,9 @@ suites: generated ## the suites through the ginkgo command, in parallel
 
 bench: bin/bulkhead ## the cost of a sandbox and of a run against bare clone and exec
 	go test -run '^$$' -bench . -benchtime 200x ./harness/
+
+docs: generated ## write docs/claims.md from the claims
+	go run ./cmd/bulkhead docs > docs/claims.md.new && mv docs/claims.md.new docs/claims.md
 
 cross: $(ARCHES:%=bin/bulkhead-linux-%) ## build for every architecture
 

@@ -59,16 +59,23 @@ func newExplainCommand() *cobra.Command {
 			row("contrast", c.Contrast)
 			row("source", strings.Join(m.Source, "; "))
 			row("needs", strings.Join(m.Needs, ", "))
+			row("since", c.Since)
 			if c.Core {
 				row("core", "yes: Docker, Podman or Kubernetes containers break without it")
 			}
 			if c.Try != "" {
-				fmt.Fprintf(out, "\n  to see it by hand:\n\n    %s\n", strings.ReplaceAll(c.Try, "\n", "\n    "))
+				fmt.Fprintf(out, "\n  to see it by hand, as root:\n\n%s\n", indented(c.Try))
 			}
+			if c.Shows != "" {
+				fmt.Fprintf(out, "\n  which prints:\n\n%s\n", indented(c.Shows))
+			}
+			row("by hand", claim.Untyped[c.ID])
 			return nil
 		},
 	}
 }
+
+func indented(s string) string { return "    " + strings.ReplaceAll(s, "\n", "\n    ") }
 
 func unknownID(id string) error {
 	for _, c := range claim.All() {

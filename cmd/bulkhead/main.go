@@ -94,6 +94,6 @@ situation for real and says what processes inside and outside could see and do.
 		RunE: func(cmd *cobra.Command, args []string) error { return cmd.Help() },
 	}
 	root.CompletionOptions.DisableDefaultCmd = true
-	root.AddCommand(newRunCommand(), newListCommand(), newExplainCommand(), newFixturesCommand(), newVMCommand(), newMatrixCommand())
+	root.AddCommand(newRunCommand(), newListCommand(), newExplainCommand(), newFixturesCommand(), newVMCommand(), newMatrixCommand(), newDocsCommand())
 	return root
 }

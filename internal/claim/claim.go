@@ -31,8 +31,12 @@ type Claim struct {
 	Core bool
 	// Since is the first release whose kernel keeps the claim, as "5.12".
 	Since string
-	// Try is the shell line that shows the same thing by hand.
+	// Try is the shell line that shows the same thing by hand. Claims without
+	// one are in Untyped.
 	Try string
+	// Shows is all that Try prints, its errors too, with … and <words> for
+	// what differs from machine to machine: see Shown.
+	Shows string
 	// Serial is true for a spec that no other may run beside, on this machine.
 	Serial bool
 	// Topology draws the network the claim builds.
