@@ -92,3 +92,28 @@ func missing(sb *harness.Sandbox, path string) bool {
 	_, err := sb.Stat(path)
 	return errors.Is(err, unix.ENOENT)
 }
+
+// ifreq is a struct ifreq with a struct sockaddr_in.
+func ifreq(name string, a, b, c, d byte) []byte {
+	raw := make([]byte, 40)
+	copy(raw, name)
+	copy(raw[16:], inet4(a, b, c, d, 0))
+	return raw
+}
+
+// setAddress gives an interface an IPv4 address, by ioctl(2).
+func setAddress(sb *harness.Sandbox, name string, a, b, c, d byte) error {
+	fd := harness.Got(sb.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0))
+	defer func() { harness.Must(sb.Close(fd)) }()
+	_, err := sb.Ioctl(fd, unix.SIOCSIFADDR, ifreq(name, a, b, c, d))
+	return err
+}
+
+// addressOf is an interface's IPv4 address, by ioctl(2).
+func addressOf(sb *harness.Sandbox, name string) (string, error) {
+	fd := harness.Got(sb.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0))
+	defer func() { harness.Must(sb.Close(fd)) }()
+	raw := ifreq(name, 0, 0, 0, 0)
+	_, err := sb.Ioctl(fd, unix.SIOCGIFADDR, raw)
+	return fmt.Sprintf("%d.%d.%d.%d", raw[20], raw[21], raw[22], raw[23]), err
+}
