@@ -10,8 +10,8 @@ import (
 // Shown says whether output is what the claim's Shows says that its Try prints;
 // the error names the first line that is not, or is missing.
 //
-// Blanks at the end of a line count for nothing, and any blanks between words
-// for one. In a line of Shows, … is any text; alone in its line it is any
+// Empty lines and blanks at either end of a line count for nothing, and any
+// blanks between words for one. In a line of Shows, … is any text; alone in its line it is any
 // number of lines. A word in angle brackets, as <pid>, is a text that the
 // machine chooses: the same at every place of the same word, and another than
 // that of every other word.
@@ -101,13 +101,11 @@ func matchLine(want, got string, chosen map[string]string) bool {
 }
 
 func lines(s string) []string {
-	s = strings.TrimRight(s, " \t\r\n")
-	if s == "" {
-		return nil
-	}
-	all := strings.Split(s, "\n")
-	for i, line := range all {
-		all[i] = strings.Join(strings.Fields(line), " ")
+	var all []string
+	for line := range strings.Lines(s) {
+		if words := strings.Fields(line); len(words) > 0 {
+			all = append(all, strings.Join(words, " "))
+		}
 	}
 	return all
 }

@@ -53,7 +53,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Article("Introduction to Chroot"), claim.Man("chroot(2)", "DESCRIPTION")},
 	Contrast: "the same open gives ENOENT before the call",
 	Core:     true,
-	Try:      "mkdir -p /tmp/jail && echo inside > /tmp/jail/marker && chroot /tmp/jail /marker; ls /marker",
+	Try:      "echo inside > /tmp/tiny-linux/marker; chroot /tmp/tiny-linux cat /marker; cat /marker",
+	Shows:    "inside\ncat: /marker: No such file or directory",
 }, func(ctx SpecContext) {
 	dir := rootfs.Jail(ctx)
 	sb := harness.Start(ctx)
@@ -71,7 +72,8 @@ var _ = claim.It(claim.Claim{
 	Text:     "Going up with .. from the jail's root stays at that root.",
 	Source:   claim.Sources{claim.Man("chroot(2)", "DESCRIPTION"), claim.Man("path_resolution(7)", "")},
 	Contrast: "seen from outside, jail/.. is another inode than jail",
-	Try:      "chroot /tmp/jail /bin/stat -c %i / /..",
+	Try:      "mount -t proc proc /tmp/tiny-linux/proc; echo inside > /tmp/tiny-linux/marker; chroot /tmp/tiny-linux cat /../../marker; cat /tmp/tiny-linux/../marker",
+	Shows:    "inside\ncat: /tmp/tiny-linux/../marker: No such file or directory",
 }, func(ctx SpecContext) {
 	dir := rootfs.Jail(ctx)
 	host := harness.Host(ctx)
@@ -91,7 +93,8 @@ var _ = claim.It(claim.Claim{
 	Text:     "A child forked after the call starts with the same root as its parent.",
 	Source:   claim.Sources{claim.Article("Introduction to Chroot"), claim.Man("chroot(2)", "NOTES")},
 	Contrast: "a child forked by an unchrooted process gets ENOENT",
-	Try:      "chroot /tmp/tiny-linux /bin/sh -c '(ls /)'",
+	Try:      `echo inside > /tmp/tiny-linux/marker; chroot /tmp/tiny-linux /bin/sh -c "(cat /marker)"; (cat /marker)`,
+	Shows:    "inside\ncat: /marker: No such file or directory",
 }, func(ctx SpecContext) {
 	dir := rootfs.Jail(ctx)
 	child := enters(ctx, dir).Fork(ctx)
@@ -107,7 +110,8 @@ var _ = claim.It(claim.Claim{
 	Text:     "Executing another program does not restore the old root.",
 	Source:   claim.Sources{claim.Man("chroot(2)", "NOTES")},
 	Contrast: "the same binary exec'ed outside cannot",
-	Try:      "chroot /tmp/tiny-linux /bin/sh -c 'exec /bin/ls /'",
+	Try:      "echo inside > /tmp/tiny-linux/marker; chroot /tmp/tiny-linux chroot / cat /marker; chroot / cat /marker",
+	Shows:    "inside\ncat: /marker: No such file or directory",
 }, func(ctx SpecContext) {
 	tiny := rootfs.Tiny(ctx)
 	sb := enters(ctx, tiny.Dir)
@@ -125,7 +129,8 @@ var _ = claim.It(claim.Claim{
 	Text:     "A chroot made by a child leaves the parent's root where it was.",
 	Source:   claim.Sources{claim.Article("Introduction to Chroot"), claim.Man("clone(2)", "CLONE_FS")},
 	Contrast: "the child itself sees /marker",
-	Try:      "sh -c '(chroot /tmp/tiny-linux /bin/ls /); ls /'",
+	Try:      "chroot /tmp/tiny-linux cat /etc/hostname; readlink /proc/self/root",
+	Shows:    "tiny-linux\n/",
 }, func(ctx SpecContext) {
 	dir := rootfs.Jail(ctx)
 	parent := harness.Start(ctx)
@@ -145,7 +150,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Man("chroot(2)", "DESCRIPTION, ERRORS")},
 	Needs:    claim.Needs{claim.Root},
 	Contrast: "root with the cap succeeds",
-	Try:      "setpriv --bounding-set -sys_chroot --inh-caps -sys_chroot chroot /tmp/jail /bin/true",
+	Try:      "setpriv --bounding-set -sys_chroot --inh-caps -sys_chroot chroot /tmp/tiny-linux true; chroot /tmp/tiny-linux true && echo root may",
+	Shows:    "chroot: cannot change root directory to '/tmp/tiny-linux': Operation not permitted\nroot may",
 }, func(ctx SpecContext) {
 	dir := rootfs.Jail(ctx)
 	nobody := harness.Start(ctx, harness.As(65534, 65534)).Chroot(dir)
@@ -164,7 +170,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Man("chroot(2)", "DESCRIPTION"), claim.Man("user_namespaces(7)", "Capabilities")},
 	Needs:    claim.Needs{claim.Namespace(namespace.User), claim.UnprivilegedUserNamespaces},
 	Contrast: "the same user outside the namespace gets EPERM",
-	Try:      "unshare --user --map-root-user chroot /tmp/jail /bin/true",
+	Try:      "setpriv --reuid 1000 --regid 1000 --clear-groups unshare --user --map-root-user chroot /tmp/tiny-linux id; setpriv --reuid 1000 --regid 1000 --clear-groups chroot /tmp/tiny-linux id",
+	Shows:    "uid=0…\nchroot: cannot change root directory to '/tmp/tiny-linux': Operation not permitted",
 }, func(ctx SpecContext) {
 	sb := harness.Nobody(ctx)
 	refused := sb.Chroot("/proc")
@@ -180,7 +187,6 @@ var _ = claim.It(claim.Claim{
 	Text:     `The working directory stays where it was, so "." may lie outside the new root.`,
 	Source:   claim.Sources{claim.Man("chroot(2)", "DESCRIPTION")},
 	Contrast: `after chdir("/") it no longer opens`,
-	Try:      "(chroot without chdir cannot be typed: chroot(8) changes directory)",
 }, func(ctx SpecContext) {
 	dir := rootfs.Jail(ctx)
 	host := harness.Host(ctx)
@@ -203,7 +209,6 @@ var _ = claim.It(claim.Claim{
 	Text:     "A jailed process with CAP_SYS_CHROOT gets out by chrooting deeper without chdir and walking up.",
 	Source:   claim.Sources{claim.Man("chroot(2)", "DESCRIPTION")},
 	Contrast: "the same steps after pivot_root(2) and a detach of the old root stay inside",
-	Try:      "(needs a program that calls chroot(2) without chdir(2))",
 }, func(ctx SpecContext) {
 	escape := func(sb *harness.Sandbox) harness.File {
 		harness.Must(sb.Chroot("/sub"))
@@ -229,7 +234,6 @@ var _ = claim.It(claim.Claim{
 	Text:     "A directory descriptor opened earlier still leads outside through openat(2) and fchdir(2).",
 	Source:   claim.Sources{claim.Man("chroot(2)", "DESCRIPTION")},
 	Contrast: "the path alone gives ENOENT",
-	Try:      "(needs a descriptor opened before chroot(2))",
 }, func(ctx SpecContext) {
 	dir := rootfs.Jail(ctx)
 	outside := harness.Host(ctx).MkdirTemp()
@@ -252,7 +256,6 @@ var _ = claim.It(claim.Claim{
 	Text:     "When the directory that is a jailed process's cwd is renamed out of the jail, .. from it leads outside.",
 	Source:   claim.Sources{claim.Man("chroot(2)", "DESCRIPTION")},
 	Contrast: "ENOENT before the rename",
-	Try:      "(needs a rename while a process is jailed)",
 }, func(ctx SpecContext) {
 	host := harness.Host(ctx)
 	base := host.MkdirTemp()
@@ -275,7 +278,8 @@ var _ = claim.It(claim.Claim{
 	Text:     "/proc/PID/root of a chrooted process reads as the jail's path.",
 	Source:   claim.Sources{claim.Man("chroot(2)", "NOTES"), claim.Man("proc(5)", "/proc/pid/root")},
 	Contrast: `it reads "/" for an unchrooted process`,
-	Try:      "chroot /tmp/tiny-linux /bin/sleep 9 & readlink /proc/$!/root",
+	Try:      `chroot /tmp/tiny-linux sleep 99 & until test "$(readlink /proc/$!/root)" != /; do :; done; readlink /proc/$!/root /proc/self/root`,
+	Shows:    "/tmp/tiny-linux\n/",
 }, func(ctx SpecContext) {
 	dir := rootfs.Jail(ctx)
 	parent := harness.Start(ctx)
@@ -294,7 +298,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Article("Introduction to Chroot")},
 	Needs:    claim.Needs{claim.Namespace(namespace.User)},
 	Contrast: "after unshare(CLONE_NEWUSER) mounting in the old mount namespace is refused",
-	Try:      "grep -E 'Uid|Cap' /proc/self/status; chroot / grep -E 'Uid|Cap' /proc/self/status",
+	Try:      "mount -t proc proc /tmp/tiny-linux/proc; for f in Uid CapEff; do grep $f /proc/self/status; chroot /tmp/tiny-linux grep $f /proc/self/status; done",
+	Shows:    "Uid: 0 0 0 0\nUid: 0 0 0 0\nCapEff: <caps>\nCapEff: <caps>",
 }, func(ctx SpecContext) {
 	fields := []string{"Uid", "Gid", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"}
 	sb := harness.Start(ctx)
@@ -325,7 +330,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Article("The /proc Virtual Filesystem")},
 	Needs:    claim.Needs{claim.Namespace(namespace.PID)},
 	Contrast: "with CLONE_NEWPID added only PID 1 is listed",
-	Try:      "mount -t proc proc /tmp/tiny-linux/proc && chroot /tmp/tiny-linux ps aux; umount /tmp/tiny-linux/proc",
+	Try:      `sleep 99 & mount -t proc proc /tmp/tiny-linux/proc; chroot /tmp/tiny-linux cat /proc/$!/comm; unshare --pid --fork sh -c "mount -t proc proc /tmp/tiny-linux/proc; chroot /tmp/tiny-linux cat /proc/$!/comm"`,
+	Shows:    "sleep\n…no such file or directory",
 }, func(ctx SpecContext) {
 	for _, root := range rootfs.Each(ctx) {
 		plain := harness.Start(ctx, harness.New(namespace.Mount), harness.WithMount("proc", root.Dir+"/proc", "proc", 0, ""), harness.WithChroot(root.Dir))
@@ -349,7 +355,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Article("The /proc Virtual Filesystem")},
 	Needs:    claim.Needs{claim.Namespace(namespace.Network)},
 	Contrast: "with CLONE_NEWNET only lo remains",
-	Try:      "mount -t proc proc /tmp/tiny-linux/proc && chroot /tmp/tiny-linux cat /proc/net/dev; umount /tmp/tiny-linux/proc",
+	Try:      "mount -t proc proc /tmp/tiny-linux/proc; ip link add br9 type bridge; chroot /tmp/tiny-linux cat /proc/net/dev | grep -c br9; unshare --net chroot /tmp/tiny-linux cat /proc/net/dev | grep -c br9",
+	Shows:    "1\n0",
 }, func(ctx SpecContext) {
 	host := harness.Start(ctx, harness.New(namespace.Network, namespace.Mount), harness.Named("the host"))
 	addVeth(ctx, host)
@@ -377,7 +384,8 @@ var _ = claim.It(claim.Claim{
 	Text:     "chroot(2) leaves all eight namespace memberships as they were.",
 	Source:   claim.Sources{claim.Article("The /proc Virtual Filesystem"), claim.Man("chroot(2)", "DESCRIPTION")},
 	Contrast: "unshare(CLONE_NEWUTS) changes one of them",
-	Try:      "ls -l /proc/self/ns; (compare with) chroot / ls -l /proc/self/ns",
+	Try:      `chroot /tmp/tiny-linux true; mount -t proc proc /tmp/tiny-linux/proc; readlink /proc/self/ns/uts /proc/self/ns/net; chroot /tmp/tiny-linux ls -l /proc/self/ns | grep -o -E "(uts|net):.*"; unshare --uts readlink /proc/self/ns/uts`,
+	Shows:    "uts:[<uts>]\nnet:[<net>]\n…net:[<net>]\n…uts:[<uts>]\nuts:[<new>]",
 }, func(ctx SpecContext) {
 	sb := harness.Start(ctx)
 	dir := sb.MkdirTemp()
@@ -411,7 +419,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Article("The /proc Virtual Filesystem"), claim.Man("chroot(2)", "")},
 	Needs:    claim.Needs{claim.Namespace(namespace.PID)},
 	Contrast: "in a new PID namespace it returns ESRCH",
-	Try:      `sleep 99 & chroot /tmp/tiny-linux /bin/sh -c "kill -0 $!"`,
+	Try:      `sleep 99 & chroot --userspec=0:0 / sh -c "kill $! && echo sent"; unshare --pid --fork sh -c "kill -0 $$"`,
+	Shows:    "sent\nsh: …: No such process",
 }, func(ctx SpecContext) {
 	dir := rootfs.Jail(ctx)
 	outside := harness.Start(ctx)
@@ -428,7 +437,8 @@ var _ = claim.It(claim.Claim{
 	Text:     "A mount made inside a plain chroot shows up in the host's mount table under the jail path.",
 	Source:   claim.Sources{claim.Man("chroot(2)", "DESCRIPTION"), claim.Man("mount(2)", "Mount namespaces")},
 	Contrast: "with an own private mount namespace it does not",
-	Try:      "chroot /tmp/tiny-linux mount -t tmpfs x /tmp; grep tiny-linux/tmp /proc/self/mountinfo; umount /tmp/tiny-linux/tmp",
+	Try:      "chroot /tmp/tiny-linux mount -t tmpfs x /tmp; grep -c tiny-linux/tmp /proc/self/mountinfo; umount /tmp/tiny-linux/tmp; unshare --mount chroot /tmp/tiny-linux mount -t tmpfs x /tmp; grep -c tiny-linux/tmp /proc/self/mountinfo",
+	Shows:    "1\n0",
 }, func(ctx SpecContext) {
 	dir := rootfs.Jail(ctx)
 	host := harness.Start(ctx, harness.New(namespace.Mount), harness.Named("the host"))
@@ -452,6 +462,7 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Man("chroot(2)", "ERRORS")},
 	Contrast: "its directory is accepted",
 	Try:      "chroot /etc/passwd",
+	Shows:    "chroot: cannot change root directory to '/etc/passwd': Not a directory",
 }, func(ctx SpecContext) {
 	dir := rootfs.Jail(ctx)
 	sb := harness.Start(ctx)
@@ -466,7 +477,8 @@ var _ = claim.It(claim.Claim{
 	Text:     "In a chroot, /proc/self/mountinfo lists only mounts reachable below the new root, with paths relative to it.",
 	Source:   claim.Sources{claim.Man("proc(5)", "/proc/pid/mountinfo fields 2 and 5")},
 	Contrast: "an unchrooted reader sees many more",
-	Try:      "mount -t proc proc /tmp/tiny-linux/proc && chroot /tmp/tiny-linux cat /proc/self/mountinfo; umount /tmp/tiny-linux/proc",
+	Try:      `mount -t proc proc /tmp/tiny-linux/proc; chroot /tmp/tiny-linux cat /proc/self/mountinfo | cut -d" " -f5 | grep proc; grep -c tiny-linux/proc /proc/self/mountinfo`,
+	Shows:    "/proc\n1",
 }, func(ctx SpecContext) {
 	dir := rootfs.Jail(ctx)
 	sb := harness.Start(ctx, harness.New(namespace.Mount))
@@ -492,7 +504,8 @@ var _ = claim.It(claim.Claim{
 	Text:     "An absolute symbolic link in the jail is followed relative to the jail's root.",
 	Source:   claim.Sources{claim.Man("chroot(2)", "DESCRIPTION")},
 	Contrast: "read from outside it yields the host's file",
-	Try:      "ln -s /etc/os-release /tmp/tiny-linux/link; chroot /tmp/tiny-linux cat /link; cat /tmp/tiny-linux/link",
+	Try:      "echo outside > /tmp/file; mkdir -p /tmp/tiny-linux/tmp; echo inside > /tmp/tiny-linux/tmp/file; ln -s /tmp/file /tmp/tiny-linux/link; chroot /tmp/tiny-linux cat /link; cat /tmp/tiny-linux/link",
+	Shows:    "inside\noutside",
 }, func(ctx SpecContext) {
 	dir := rootfs.Jail(ctx)
 	host := harness.Start(ctx)
@@ -521,7 +534,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Man("unshare(2)", "ERRORS"), claim.Man("clone(2)", "ERRORS")},
 	Needs:    claim.Needs{claim.Namespace(namespace.User)},
 	Contrast: "the same call unchrooted succeeds",
-	Try:      "chroot /tmp/tiny-linux; unshare --user true (in there)",
+	Try:      "mkdir /tmp/jail; for d in bin lib lib64 usr; do test -e /$d && mkdir -p /tmp/jail/$d && mount --bind /$d /tmp/jail/$d; done; chroot /tmp/jail unshare --user true; unshare --user echo outside works",
+	Shows:    "unshare: unshare failed: Operation not permitted\noutside works",
 }, func(ctx SpecContext) {
 	dir := rootfs.Jail(ctx)
 	jailed := enters(ctx, dir).Unshare(unix.CLONE_NEWUSER)
@@ -537,7 +551,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Article("Introduction to Chroot")},
 	Needs:    claim.Needs{claim.Root, seccompFilter},
 	Contrast: "a program run without it shows no such call",
-	Try:      "strace -e trace=chroot chroot /tmp/tiny-linux /bin/true",
+	Try:      "strace -e trace=chroot chroot /tmp/tiny-linux /bin/true 2>&1 | grep ^chroot; strace -e trace=chroot true 2>&1 | grep -c ^chroot",
+	Shows:    "chroot(\"/tmp/tiny-linux\") = 0\n0",
 }, func(ctx SpecContext) {
 	for _, root := range rootfs.Each(ctx) {
 		run := func(refused bool) harness.Output {
@@ -560,7 +575,8 @@ var _ = claim.It(claim.Claim{
 	Text:     "/etc/os-release read in the chroot is the container distribution's, not the host's.",
 	Source:   claim.Sources{claim.Article("Using the Chroot User-space Tool")},
 	Contrast: "the host file has another ID=",
-	Try:      "cat /etc/os-release; chroot /tmp/tiny-linux cat /etc/os-release",
+	Try:      "chroot /tmp/tiny-linux cat /etc/os-release | grep ^ID; grep -c tiny-linux /etc/os-release",
+	Shows:    "ID=tiny-linux\n0",
 }, func(ctx SpecContext) {
 	for _, root := range rootfs.Each(ctx) {
 		sb := enters(ctx, root.Dir)
@@ -579,7 +595,8 @@ var _ = claim.It(claim.Claim{
 	Text:     "A dynamically linked program fails with ENOENT in a root that lacks its ELF interpreter, so the image must carry its dependencies.",
 	Source:   claim.Sources{claim.Article("Introduction to Containers"), claim.Man("execve(2)", "ERRORS")},
 	Contrast: "a static build of the same program runs",
-	Try:      "mkdir /tmp/empty && cp /bin/ls /tmp/empty && chroot /tmp/empty /ls",
+	Try:      "mkdir /tmp/empty; cp /bin/ls /tmp/empty; chroot /tmp/empty /ls; cp /tmp/tiny-linux/bin/bb /tmp/empty/true; chroot /tmp/empty /true && echo static works",
+	Shows:    "chroot: failed to run command '/ls': No such file or directory\nstatic works",
 }, func(ctx SpecContext) {
 	host := harness.Host(ctx)
 	dir := host.MkdirTemp()

@@ -71,8 +71,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Man("namespaces(7)", "Namespace lifetime")},
 	Needs:    append(claim.Needs{vethNeed}, podNeeds...),
 	Contrast: "gone with the pause process",
-	Try:      "unshare --net sh -c 'ip link set lo up; for i in 1 2; do unshare --mount --pid --fork ip -br addr show lo; done'",
-	Shows:    "lo UNKNOWN 127.0.0.1/8…\nlo UNKNOWN 127.0.0.1/8…",
+	Try:      "unshare --net sh -c 'ip link set lo up; for i in 1 2; do unshare --mount --pid --fork ip -br -4 addr show lo; done'",
+	Shows:    "lo UNKNOWN 127.0.0.1/8\nlo UNKNOWN 127.0.0.1/8",
 }, func(ctx SpecContext) {
 	host := harness.Start(ctx, harness.New(namespace.Network))
 	agent := host.Agent(ctx)
@@ -155,9 +155,8 @@ var _ = claim.It(claim.Claim{
 	Needs:    claim.Needs{claim.Root, claim.Namespace(namespace.PID), vethNeed, cgroup2},
 	Contrast: "all present before",
 	Core:     true,
-	Try: "g=$(mount -t cgroup2 | cut -d' ' -f3 | head -1)/try; mkdir $g; grep populated $g/cgroup.events; " +
-		"unshare --pid --net --fork --kill-child sh -c 'sleep 99 & echo; sleep 99' | { read x; ip link add v0 type veth peer name v1; " +
-		"init=$(pgrep -o -x sleep); cat > /dev/null; } & :",
+	Try:      "unshare --pid --net --fork --kill-child sh -c 'sleep 99 & sleep 99' & until p=$(pgrep -x -n sleep); do :; done; ip link add v0 type veth peer name v1 netns $p; grep -c v0 /proc/net/dev; kill -9 $!; wait; while grep -q v0 /proc/net/dev; do :; done; pgrep -c -x sleep; ip link show v0",
+	Shows:    "1\n…\n0\nDevice \"v0\" does not exist.",
 }, func(ctx SpecContext) {
 	host := harness.Start(ctx, harness.New(namespace.Network))
 	agent := host.Agent(ctx)
@@ -237,8 +236,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Article2("Configuring Container Network")},
 	Needs:    claim.Needs{claim.Namespace(namespace.PID), mountNeed, netNeed},
 	Contrast: "present with chroot or the target's root",
-	Try: "unshare --mount --net --pid --fork --kill-child chroot /tmp/tiny-linux /bin/sh -c 'echo; sleep 99' | { read x; p=$(pgrep -n -x sleep); " +
-		"nsenter --mount --net --pid --target $p cat /etc/os-release | grep -c tiny; nsenter --mount --net --pid --root --target $p cat /etc/os-release | grep ^ID; kill -9 $p; }",
+	Try:      "unshare --mount --net --pid --fork --kill-child chroot /tmp/tiny-linux sleep 99 & until p=$(pgrep -x -n bb) || p=$(pgrep -x -n sleep); do :; done; nsenter --mount --net --pid --target $p test -e /bb || echo no /bb; nsenter --mount --net --pid --root --target $p /bin/cat /etc/hostname",
+	Shows:    "no /bb\ntiny-linux",
 }, func(ctx SpecContext) {
 	host := harness.Start(ctx)
 	jail := rootfs.Jail(ctx)

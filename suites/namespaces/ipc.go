@@ -64,7 +64,8 @@ var _ = claim.It(claim.Claim{
 	Needs:    claim.Needs{ipcNeed, sysvipc},
 	Contrast: "a plain child finds it",
 	Core:     true,
-	Try:      "ipcmk -M 4096; ipcs -m; unshare --ipc ipcs -m",
+	Try:      "ipcmk -M 4096; ipcs -m | grep -c 0x; unshare --ipc ipcs -m | grep -c 0x",
+	Shows:    "… id: <id>\n1\n0",
 }, func(ctx SpecContext) {
 	creator := harness.Start(ctx, harness.New(namespace.IPC))
 	id, err := shmget(creator, 4096, unix.IPC_CREAT|unix.IPC_EXCL|0o600)
@@ -83,7 +84,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Man("ipc_namespaces(7)", "")},
 	Needs:    claim.Needs{ipcNeed, sysvipc},
 	Contrast: "plain child finds it",
-	Try:      "ipcmk -S 1; ipcs -s; unshare --ipc ipcs -s",
+	Try:      "ipcmk -S 1; ipcs -s | grep -c 0x; unshare --ipc ipcs -s | grep -c 0x",
+	Shows:    "… id: <id>\n1\n0",
 }, func(ctx SpecContext) {
 	creator := harness.Start(ctx, harness.New(namespace.IPC))
 	_, err := semget(creator, unix.IPC_CREAT|unix.IPC_EXCL|0o600)
@@ -101,7 +103,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Article("Introduction to Linux Namespaces"), claim.Man("ipc_namespaces(7)", "")},
 	Needs:    claim.Needs{ipcNeed, sysvipc},
 	Contrast: "plain child finds it",
-	Try:      "ipcmk -Q; ipcs -q; unshare --ipc ipcs -q",
+	Try:      "ipcmk -Q; ipcs -q | grep -c 0x; unshare --ipc ipcs -q | grep -c 0x",
+	Shows:    "… id: <id>\n1\n0",
 }, func(ctx SpecContext) {
 	creator := harness.Start(ctx, harness.New(namespace.IPC))
 	_, err := msgget(creator, unix.IPC_CREAT|unix.IPC_EXCL|0o600)
@@ -120,6 +123,7 @@ var _ = claim.It(claim.Claim{
 	Needs:    claim.Needs{ipcNeed, mqueue},
 	Contrast: "plain child opens it",
 	Try:      "mount -t mqueue m /mnt && touch /mnt/q && ls /mnt; unshare --ipc --mount sh -c 'mount -t mqueue m /mnt; ls /mnt'",
+	Shows:    "q",
 }, func(ctx SpecContext) {
 	creator := harness.Start(ctx, harness.New(namespace.IPC))
 	_, err := mqOpen(creator, "queue", unix.O_CREAT|unix.O_EXCL|unix.O_RDWR)
@@ -137,7 +141,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Man("mq_overview(7)", "Mounting"), claim.Man("ipc_namespaces(7)", "")},
 	Needs:    claim.Needs{ipcNeed, mqueue},
 	Contrast: "a mount from a new namespace is empty",
-	Try:      "unshare --ipc --mount sh -c 'mount -t mqueue m /mnt && touch /mnt/q && ls /mnt'",
+	Try:      `unshare --ipc --mount sh -c 'mount -t mqueue m /mnt; touch /mnt/q; ls /mnt; unshare --ipc --mount sh -c "mount -t mqueue m /mnt; ls /mnt"'`,
+	Shows:    "q",
 }, func(ctx SpecContext) {
 	creator := harness.Start(ctx, harness.New(namespace.IPC, namespace.Mount))
 	dir := creator.MkdirTemp()
@@ -162,7 +167,6 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Man("namespaces(7)", "Namespace lifetime")},
 	Needs:    claim.Needs{ipcNeed, mqueue},
 	Contrast: "nothing left after umount",
-	Try:      "(needs a mount that outlives its IPC namespace's members)",
 }, func(ctx SpecContext) {
 	host := harness.Start(ctx, harness.New(namespace.Mount))
 	dir := host.MkdirTemp()
@@ -187,7 +191,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Man("ipc_namespaces(7)", "")},
 	Needs:    claim.Needs{ipcNeed, sysvipc},
 	Contrast: "held while a member lives",
-	Try:      "unshare --ipc sh -c 'ipcmk -M 48M; grep Shmem: /proc/meminfo'; grep Shmem: /proc/meminfo",
+	Try:      "unshare --ipc sh -c 'ipcmk -M 4096; ipcs -m | grep -c 0x'; ipcs -m | grep -c 0x",
+	Shows:    "Shared memory id: <id>\n1\n0",
 }, func(ctx SpecContext) {
 	const size = 48 << 20
 	member := harness.Start(ctx, harness.New(namespace.IPC))
@@ -221,7 +226,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Man("ipc_namespaces(7)", ""), claim.Man("proc(5)", "/proc/sysvipc")},
 	Needs:    claim.Needs{ipcNeed, sysvipc},
 	Contrast: "one entry in the creator's view",
-	Try:      "ipcmk -M 4096; unshare --ipc cat /proc/sysvipc/shm",
+	Try:      `ipcmk -M 4096; wc -l < /proc/sysvipc/shm; unshare --ipc sh -c "wc -l < /proc/sysvipc/shm"`,
+	Shows:    "Shared memory id: <id>\n2\n1",
 }, func(ctx SpecContext) {
 	creator := harness.Start(ctx, harness.New(namespace.IPC))
 	harness.Got(shmget(creator, 4096, unix.IPC_CREAT|0o600))
@@ -244,6 +250,7 @@ var _ = claim.It(claim.Claim{
 	Needs:    claim.Needs{ipcNeed, claim.File("/proc/sys/kernel/shmmax", "CONFIG_SYSVIPC_SYSCTL")},
 	Contrast: "host values unchanged",
 	Try:      "unshare --ipc sh -c 'echo 100 > /proc/sys/kernel/msgmni; cat /proc/sys/kernel/msgmni'; cat /proc/sys/kernel/msgmni",
+	Shows:    "100\n32000",
 }, func(ctx SpecContext) {
 	host := harness.Start(ctx, harness.New(namespace.IPC))
 	inside := harness.Start(ctx, harness.Under(host), harness.New(namespace.IPC))
@@ -267,7 +274,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Man("ipc_namespaces(7)", "")},
 	Needs:    claim.Needs{ipcNeed, claim.File("/proc/sys/kernel/shmmni", "CONFIG_SYSVIPC_SYSCTL")},
 	Contrast: "a plain child keeps the creator's",
-	Try:      "unshare --ipc cat /proc/sys/kernel/msgmax /proc/sys/kernel/shmmni",
+	Try:      "echo 1111 > /proc/sys/kernel/msgmax; cat /proc/sys/kernel/msgmax; unshare --ipc cat /proc/sys/kernel/msgmax",
+	Shows:    "1111\n8192",
 }, func(ctx SpecContext) {
 	creator := harness.Start(ctx, harness.New(namespace.IPC))
 	harness.Must(creator.WriteFile("/proc/sys/kernel/msgmax", "1111"))
@@ -290,6 +298,7 @@ var _ = claim.It(claim.Claim{
 	Needs:    claim.Needs{ipcNeed, mqueue, claim.File("/proc/sys/fs/mqueue/msg_max", "CONFIG_POSIX_MQUEUE_SYSCTL")},
 	Contrast: "host value unchanged",
 	Try:      "unshare --ipc sh -c 'echo 20 > /proc/sys/fs/mqueue/msg_max; cat /proc/sys/fs/mqueue/msg_max'; cat /proc/sys/fs/mqueue/msg_max",
+	Shows:    "20\n10",
 }, func(ctx SpecContext) {
 	const path = "/proc/sys/fs/mqueue/msg_max"
 	host := harness.Start(ctx, harness.New(namespace.IPC))
@@ -309,6 +318,7 @@ var _ = claim.It(claim.Claim{
 	Needs:    claim.Needs{ipcNeed, claim.Namespace(namespace.Mount)},
 	Contrast: "hidden by an own tmpfs on /dev/shm",
 	Try:      "touch /dev/shm/x; unshare --ipc ls /dev/shm; unshare --mount sh -c 'mount -t tmpfs t /dev/shm; ls /dev/shm'",
+	Shows:    "x",
 }, func(ctx SpecContext) {
 	host := harness.Start(ctx, harness.New(namespace.Mount))
 	// A directory stands for /dev/shm, which not every machine has.
@@ -330,7 +340,6 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Man("unshare(2)", "CLONE_NEWIPC, CLONE_SYSVSEM")},
 	Needs:    claim.Needs{ipcNeed, sysvipc},
 	Contrast: "it was 5 before",
-	Try:      "(needs semop(2) with SEM_UNDO)",
 }, func(ctx SpecContext) {
 	host := harness.Start(ctx, harness.New(namespace.IPC))
 	id := harness.Got(semget(host, unix.IPC_CREAT|0o600))

@@ -24,7 +24,8 @@ var _ = claim.It(claim.Claim{
 	Needs:    claim.Needs{mountNeed},
 	Contrast: "a mount in the same namespace is seen",
 	Core:     true,
-	Try:      "unshare --mount sh -c 'mount -t tmpfs x /mnt; grep /mnt /proc/self/mountinfo'; grep /mnt /proc/self/mountinfo",
+	Try:      `unshare --mount sh -c 'mount -t tmpfs private /mnt; grep -c " private " /proc/self/mountinfo'; grep -c ' private ' /proc/self/mountinfo`,
+	Shows:    "1\n0",
 }, func(ctx SpecContext) {
 	host := harness.Start(ctx, harness.New(namespace.Mount))
 	dir, same := host.MkdirTemp(), host.MkdirTemp()
@@ -43,7 +44,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Article("How Linux Namespaces Work"), claim.Man("mount_namespaces(7)", "")},
 	Needs:    claim.Needs{mountNeed},
 	Contrast: "outside has it",
-	Try:      "unshare --mount sleep 9 & mount -t tmpfs x /mnt; grep /mnt /proc/$!/mountinfo; umount /mnt",
+	Try:      "unshare --mount sleep 99 & until p=$(pgrep -x -n sleep); do :; done; mount -t tmpfs late /mnt; grep -c ' late ' /proc/$p/mountinfo; grep -c ' late ' /proc/self/mountinfo",
+	Shows:    "0\n1",
 }, func(ctx SpecContext) {
 	host := harness.Start(ctx, harness.New(namespace.Mount))
 	dir := host.MkdirTemp()
@@ -86,7 +88,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Man("mount_namespaces(7)", "SHARED SUBTREES")},
 	Needs:    claim.Needs{mountNeed},
 	Contrast: "under a private mount they do not",
-	Try:      "mount --make-shared /mnt; unshare --mount --propagation unchanged sh -c 'mount -t tmpfs x /mnt/d'; grep /mnt/d /proc/self/mountinfo",
+	Try:      "mkdir /mnt/in /mnt/out; mount --make-shared /mnt; unshare --mount --propagation unchanged sh -c 'mount -t tmpfs inner /mnt/in; exec sleep 99' & until p=$(pgrep -x -n sleep); do :; done; mount -t tmpfs outer /mnt/out; grep -c ' inner ' /proc/self/mountinfo; grep -c ' outer ' /proc/$p/mountinfo",
+	Shows:    "1\n1",
 }, func(ctx SpecContext) {
 	events := func(flag uintptr) (down, up, gone bool) {
 		host := harness.Start(ctx, harness.New(namespace.Mount))
@@ -118,7 +121,8 @@ var _ = claim.It(claim.Claim{
 	Needs:    claim.Needs{mountNeed},
 	Contrast: "a mount made inside does not arrive outside",
 	Core:     true,
-	Try:      "mount --make-shared /mnt; unshare --mount --propagation slave sh -c 'mount -t tmpfs x /mnt/d'; grep /mnt/d /proc/self/mountinfo",
+	Try:      "mkdir /mnt/in /mnt/out; mount --make-shared /mnt; unshare --mount --propagation slave sh -c 'mount -t tmpfs inner /mnt/in; exec sleep 99' & until p=$(pgrep -x -n sleep); do :; done; mount -t tmpfs outer /mnt/out; grep -c ' inner ' /proc/self/mountinfo; grep -c ' outer ' /proc/$p/mountinfo",
+	Shows:    "0\n1",
 }, func(ctx SpecContext) {
 	host := harness.Start(ctx, harness.New(namespace.Mount))
 	dir := host.MkdirTemp()
@@ -144,7 +148,8 @@ var _ = claim.It(claim.Claim{
 	Needs:    claim.Needs{mountNeed},
 	Contrast: "ENOENT before",
 	Core:     true,
-	Try:      "mkdir /tmp/a /tmp/b; mount --bind /tmp/a /tmp/b; touch /tmp/a/x; ls /tmp/b; umount /tmp/b",
+	Try:      "mkdir /tmp/a /tmp/b; mount --bind /tmp/a /tmp/b; touch /tmp/a/x /tmp/b/y; ls /tmp/a; ls /tmp/b",
+	Shows:    "x\ny\nx\ny",
 }, func(ctx SpecContext) {
 	sb := harness.Start(ctx, harness.New(namespace.Mount))
 	a, b := sb.MkdirTemp(), sb.MkdirTemp()
@@ -171,7 +176,8 @@ var _ = claim.It(claim.Claim{
 	Needs:    claim.Needs{mountNeed},
 	Contrast: "write succeeds through the other",
 	Core:     true,
-	Try:      "mount --bind /tmp/a /tmp/b; mount -o remount,bind,ro /tmp/b; touch /tmp/b/x; touch /tmp/a/x",
+	Try:      "mkdir /tmp/a /tmp/b; mount --bind /tmp/a /tmp/b; mount -o remount,bind,ro /tmp/b; touch /tmp/b/x; touch /tmp/a/x && ls /tmp/b",
+	Shows:    "touch: cannot touch '/tmp/b/x': Read-only file system\nx",
 }, func(ctx SpecContext) {
 	sb := harness.Start(ctx, harness.New(namespace.Mount))
 	a, b := sb.MkdirTemp(), sb.MkdirTemp()
@@ -189,7 +195,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Man("mount_namespaces(7)", "NOTES"), claim.Man("unshare(1)", "")},
 	Needs:    claim.Needs{mountNeed},
 	Contrast: "--propagation unchanged keeps them",
-	Try:      "unshare --mount grep -c -E 'shared:|master:' /proc/self/mountinfo",
+	Try:      "mount --make-shared /mnt; grep -c shared: /proc/self/mountinfo; unshare --mount grep -c -E 'shared:|master:' /proc/self/mountinfo",
+	Shows:    "1\n0",
 }, func(ctx SpecContext) {
 	host := harness.Start(ctx, harness.New(namespace.Mount))
 	dir := host.MkdirTemp()
@@ -218,7 +225,6 @@ var _ = claim.It(claim.Claim{
 	Needs:    claim.Needs{mountNeed},
 	Contrast: "reachable before the umount",
 	Core:     true,
-	Try:      "(see pivot_root(8))",
 }, func(ctx SpecContext) {
 	dir := rootfs.Jail(ctx)
 	sb := harness.Start(ctx, harness.New(namespace.Mount))
@@ -269,7 +275,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Man("pivot_root(2)", "ERRORS")},
 	Needs:    claim.Needs{mountNeed},
 	Contrast: "works after binding it onto itself",
-	Try:      "mkdir -p /tmp/a/b && pivot_root /tmp/a /tmp/a/b",
+	Try:      "unshare --mount sh -c 'mkdir -p /tmp/a/b; pivot_root /tmp/a /tmp/a/b; mount --bind /tmp/a /tmp/a; pivot_root /tmp/a /tmp/a/b && echo pivoted'",
+	Shows:    "pivot_root: failed to change root from `/tmp/a' to `/tmp/a/b': Invalid argument\npivoted",
 }, func(ctx SpecContext) {
 	dir := rootfs.Jail(ctx)
 	sb := harness.Start(ctx, harness.New(namespace.Mount))
@@ -287,7 +294,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Man("pivot_root(2)", "ERRORS")},
 	Needs:    claim.Needs{mountNeed},
 	Contrast: "works once private",
-	Try:      "mount --make-shared /; pivot_root /mnt /mnt/old",
+	Try:      "unshare --mount sh -c 'mkdir -p /tmp/a; mount --bind /tmp/a /tmp/a; mkdir /tmp/a/b; mount --make-shared /tmp; pivot_root /tmp/a /tmp/a/b; mount --make-private /tmp; pivot_root /tmp/a /tmp/a/b && echo pivoted'",
+	Shows:    "pivot_root: failed to change root from `/tmp/a' to `/tmp/a/b': Invalid argument\npivoted",
 }, func(ctx SpecContext) {
 	dir := rootfs.Jail(ctx)
 	sb := harness.Start(ctx, harness.New(namespace.Mount))
@@ -309,7 +317,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Man("mount(2)", "MS_NOEXEC")},
 	Needs:    claim.Needs{mountNeed},
 	Contrast: "runs without the flag",
-	Try:      "mount -t tmpfs -o noexec x /mnt && cp /bin/true /mnt && /mnt/true; umount /mnt",
+	Try:      "cp /bin/echo /mnt; /mnt/echo runs; mount -o remount,noexec /mnt; /mnt/echo runs",
+	Shows:    "runs\nsh: …: Permission denied",
 }, func(ctx SpecContext) {
 	tiny := rootfs.Tiny(ctx)
 	sb := harness.Start(ctx, harness.New(namespace.Mount))
@@ -329,7 +338,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Man("mount(2)", "MS_NODEV")},
 	Needs:    claim.Needs{mountNeed, claim.Root},
 	Contrast: "opens without the flag",
-	Try:      "mount -t tmpfs -o nodev x /mnt && mknod /mnt/null c 1 3 && cat /mnt/null; umount /mnt",
+	Try:      "mknod /mnt/null c 1 3; cat /mnt/null; mount -o remount,nodev /mnt; cat /mnt/null",
+	Shows:    "cat: /mnt/null: Permission denied",
 }, func(ctx SpecContext) {
 	sb := harness.Start(ctx, harness.New(namespace.Mount))
 	open := func(flags uintptr) error {
@@ -351,7 +361,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Man("mount_namespaces(7)", "MS_UNBINDABLE"), claim.Man("mount(2)", "ERRORS")},
 	Needs:    claim.Needs{mountNeed},
 	Contrast: "the same bind works before",
-	Try:      "mount --make-unbindable /mnt; mount --bind /mnt /tmp/b",
+	Try:      "mkdir /tmp/b; mount --bind /mnt /tmp/b && echo bound; umount /tmp/b; mount --make-unbindable /mnt; mount --bind /mnt /tmp/b",
+	Shows:    "bound\nmount: /tmp/b: wrong fs type, …\n…",
 }, func(ctx SpecContext) {
 	sb := harness.Start(ctx, harness.New(namespace.Mount))
 	a, b := sb.MkdirTemp(), sb.MkdirTemp()
@@ -372,7 +383,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Man("umount(2)", "MNT_DETACH")},
 	Needs:    claim.Needs{mountNeed},
 	Contrast: "a plain umount of the busy mount gives EBUSY",
-	Try:      "(keep a file of /mnt open) umount /mnt; umount --lazy /mnt",
+	Try:      "echo open > /mnt/file; exec 9< /mnt/file; umount /mnt; umount --lazy /mnt; ls /mnt/file; cat <&9",
+	Shows:    "umount: /mnt: target is busy.\nls: cannot access '/mnt/file': No such file or directory\nopen",
 }, func(ctx SpecContext) {
 	sb := harness.Start(ctx, harness.New(namespace.Mount))
 	dir := sb.MkdirTemp()
@@ -396,7 +408,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Man("mount_namespaces(7)", "Restrictions [2]")},
 	Needs:    claim.Needs{mountNeed, claim.Namespace(namespace.User)},
 	Contrast: "a same-userns copy keeps shared:N",
-	Try:      "mount --make-shared /mnt; unshare --user --map-root-user --mount --propagation unchanged grep /mnt /proc/self/mountinfo",
+	Try:      "mount --make-shared /mnt; unshare --mount --propagation unchanged grep -o ' /mnt rw,relatime shared' /proc/self/mountinfo; unshare --user --map-root-user --mount --propagation unchanged grep -o ' /mnt rw,relatime master' /proc/self/mountinfo",
+	Shows:    "/mnt rw,relatime shared\n/mnt rw,relatime master",
 }, func(ctx SpecContext) {
 	host := harness.Start(ctx, harness.New(namespace.Mount))
 	dir := host.MkdirTemp()
@@ -419,7 +432,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Man("mount_namespaces(7)", "Restrictions [3]"), claim.Man("umount(2)", "ERRORS")},
 	Needs:    claim.Needs{mountNeed, claim.Namespace(namespace.User)},
 	Contrast: "umount works in a same-userns copy",
-	Try:      "mount -t tmpfs x /mnt; unshare --user --map-root-user --mount umount /mnt",
+	Try:      "echo under > /mnt/file; mount -t tmpfs x /mnt; unshare --user --map-root-user --mount sh -c 'umount /mnt; cat /mnt/file'; unshare --mount sh -c 'umount /mnt; cat /mnt/file'",
+	Shows:    "umount: /mnt: not mounted.\ncat: /mnt/file: No such file or directory\nunder",
 }, func(ctx SpecContext) {
 	host := harness.Start(ctx, harness.New(namespace.Mount))
 	dir := host.MkdirTemp()
@@ -439,7 +453,6 @@ var _ = claim.It(claim.Claim{
 	Needs:    claim.Needs{mountNeed},
 	Contrast: "writable after clearing",
 	Since:    "5.12",
-	Try:      "(needs mount_setattr(2))",
 }, func(ctx SpecContext) {
 	sb := harness.Start(ctx, harness.New(namespace.Mount))
 	dir := sb.MkdirTemp()
@@ -467,7 +480,8 @@ var _ = claim.It(claim.Claim{
 	Needs:    claim.Needs{mountNeed, overlayNeed},
 	Contrast: "a plain bind writes through to the source",
 	Core:     true,
-	Try:      "mount -t overlay o -o lowerdir=l,upperdir=u,workdir=w m; echo x > m/file; cat l/file",
+	Try:      "cd /tmp; mkdir l u w m; echo lower > l/file; echo x > l/gone; mount -t overlay o -o lowerdir=l,upperdir=u,workdir=w m; echo new > m/file; rm m/gone; cat l/file u/file l/gone; stat -c '%F' u/gone",
+	Shows:    "lower\nnew\nx\ncharacter special file",
 }, func(ctx SpecContext) {
 	sb := harness.Start(ctx, harness.New(namespace.Mount))
 	base := overlayDirs(sb)
@@ -496,7 +510,8 @@ var _ = claim.It(claim.Claim{
 	Needs:    claim.Needs{userNeed, unprivileged},
 	Contrast: "without the namespace getuid() is the ordinary user's",
 	Core:     true,
-	Try:      "setpriv --reuid nobody --regid nogroup --clear-groups unshare --user --map-root-user sh -c 'id -u; sleep 9' & grep Uid /proc/$(pgrep -n sleep)/status",
+	Try:      "setpriv --reuid 1000 --regid 1000 --clear-groups unshare --user --map-root-user sh -c 'id -u; exec sleep 99' & until p=$(pgrep -x -n sleep); do :; done; grep Uid /proc/$p/status",
+	Shows:    "0\nUid: 1000 1000 1000 1000",
 }, func(ctx SpecContext) {
 	host := harness.Outermost(ctx)
 	sb := harness.Nobody(ctx)
@@ -518,7 +533,8 @@ var _ = claim.It(claim.Claim{
 	Needs:    claim.Needs{claim.Namespace(namespace.Cgroup), claim.Root, cgroupMount},
 	Contrast: "full path before",
 	Core:     true,
-	Try:      "cat /proc/self/cgroup; unshare --cgroup cat /proc/self/cgroup",
+	Try:      `unshare --cgroup grep -v :/$ /proc/self/cgroup; unshare --cgroup grep -m1 -o ":/$" /proc/self/cgroup`,
+	Shows:    ":/",
 }, func(ctx SpecContext) {
 	sb := harness.Start(ctx)
 	group := newCgroup(ctx, "root")

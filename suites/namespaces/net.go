@@ -22,7 +22,8 @@ var _ = claim.It(claim.Claim{
 	Needs:    claim.Needs{netNeed},
 	Contrast: "the host's lo has 127.0.0.1 and other devices exist",
 	Core:     true,
-	Try:      "unshare --net ip addr show",
+	Try:      "unshare --net ip -br addr show",
+	Shows:    "lo DOWN",
 }, func(ctx SpecContext) {
 	host := harness.Start(ctx, harness.New(namespace.Network))
 	hostAgent := host.Agent(ctx)
@@ -50,7 +51,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Article("How Linux Namespaces Work"), claim.Man("network_namespaces(7)", "")},
 	Needs:    claim.Needs{vethNeed},
 	Contrast: "succeeds outside",
-	Try:      "for d in $(ls /sys/class/net); do unshare --net ip link show $d; done",
+	Try:      "ip link add br9 type bridge; ip -br link show br9; unshare --net ip link show br9",
+	Shows:    "br9 …\nDevice \"br9\" does not exist.",
 }, func(ctx SpecContext) {
 	host := harness.Start(ctx, harness.New(namespace.Network))
 	agent := host.Agent(ctx)
@@ -71,7 +73,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Article("How Linux Namespaces Work"), claim.Man("network_namespaces(7)", "")},
 	Needs:    claim.Needs{vethNeed},
 	Contrast: "a second time on one device it is refused; the host has none",
-	Try:      "for i in 1 2; do unshare --net sh -c 'ip link set lo up; ip addr add 10.77.0.1/24 dev lo; ip addr'; done",
+	Try:      "for i in 1 2; do unshare --net sh -c 'ip addr add 10.77.0.1/24 dev lo; ip addr add 10.77.0.1/24 dev lo; ip -br -4 addr show lo'; done",
+	Shows:    "…\nlo DOWN 10.77.0.1/24\n…\nlo DOWN 10.77.0.1/24",
 }, func(ctx SpecContext) {
 	host := harness.Start(ctx, harness.New(namespace.Network))
 	var agents []*harness.Agent
@@ -101,7 +104,8 @@ var _ = claim.It(claim.Claim{
 	Needs:    claim.Needs{vethNeed},
 	Contrast: "the host's table lacks that route",
 	Core:     true,
-	Try:      "unshare --net sh -c 'ip route; ip link set lo up; ip route add 10.9.0.0/16 dev lo; ip route'; ip route",
+	Try:      "unshare --net sh -c 'ip route | wc -l; ip link set lo up; ip route add 10.9.0.0/16 dev lo; ip route'; ip route | grep -c 10.9",
+	Shows:    "0\n10.9.0.0/16 dev lo scope link\n0",
 }, func(ctx SpecContext) {
 	host := harness.Start(ctx, harness.New(namespace.Network)).Agent(ctx)
 	inside := harness.Start(ctx, harness.New(namespace.Network)).Agent(ctx)
@@ -125,6 +129,7 @@ var _ = claim.It(claim.Claim{
 	Needs:    claim.Needs{netNeed},
 	Contrast: "with a route another result",
 	Try:      "unshare --net ping -c 1 192.0.2.1",
+	Shows:    "ping: connect: Network is unreachable",
 }, func(ctx SpecContext) {
 	connect := func(sb *harness.Sandbox) error {
 		fd := harness.Got(sb.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0))
@@ -193,7 +198,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Article("(A) Alpine Linux Container"), claim.Man("ip-link(8)", "")},
 	Needs:    claim.Needs{netNeed},
 	Contrast: "connect works after ip link set lo up",
-	Try:      "unshare --net sh -c 'ping -c 1 127.0.0.1; ip link set lo up; ping -c 1 127.0.0.1; ip addr show lo'",
+	Try:      "unshare --net sh -c 'ping -c 1 127.0.0.1; ip link set lo up; ping -qc 1 127.0.0.1 | grep -o 1.received; ip -br addr show lo'",
+	Shows:    "ping: connect: Network is unreachable\n1 received\nlo UNKNOWN 127.0.0.1/8 ::1/128",
 }, func(ctx SpecContext) {
 	sb := harness.Start(ctx, harness.New(namespace.Network))
 	agent := sb.Agent(ctx)
@@ -217,7 +223,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Man("network_namespaces(7)", ""), claim.Man("sysfs(5)", "")},
 	Needs:    claim.Needs{netNeed},
 	Contrast: "the inherited one lists host devices",
-	Try:      "unshare --net --mount sh -c 'ls /sys/class/net; mount -t sysfs s /mnt; ls /mnt/class/net'",
+	Try:      `unshare --net sh -c 'ip link add br9 type bridge; ls /sys/class/net | grep -c br9; unshare --mount sh -c "mount -t sysfs s /mnt; ls /mnt/class/net | grep -v _"'`,
+	Shows:    "0\nbr9\nlo",
 }, func(ctx SpecContext) {
 	host := harness.Start(ctx, harness.New(namespace.Network, namespace.Mount))
 	probe.AddLink.In(host.Agent(ctx), probe.Link{Kind: "bridge", Name: "br0"})
@@ -241,7 +248,8 @@ var _ = claim.It(claim.Claim{
 	Needs:    claim.Needs{netNeed},
 	Contrast: "host keeps its value",
 	Core:     true,
-	Try:      "cat /proc/sys/net/ipv4/ip_forward; unshare --net sh -c 'echo 1 > /proc/sys/net/ipv4/ip_forward; cat /proc/sys/net/ipv4/ip_forward'; cat /proc/sys/net/ipv4/ip_forward",
+	Try:      `f=/proc/sys/net/ipv4/ip_forward; echo 0 > $f; unshare --net sh -c "echo 1 > $f; cat $f"; cat $f`,
+	Shows:    "1\n0",
 }, func(ctx SpecContext) {
 	const path = "/proc/sys/net/ipv4/ip_forward"
 	host := harness.Start(ctx, harness.New(namespace.Network))
@@ -281,7 +289,6 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Man("network_namespaces(7)", "DESCRIPTION")},
 	Needs:    claim.Needs{netNeed},
 	Contrast: "same namespace connects; a pathname socket is reached from both",
-	Try:      "(needs socat) socat abstract-listen:x - & unshare --net socat - abstract-connect:x",
 }, func(ctx SpecContext) {
 	server := harness.Start(ctx, harness.New(namespace.Network))
 	other := harness.Start(ctx, harness.Under(server), harness.New(namespace.Network))
@@ -311,7 +318,8 @@ var _ = claim.It(claim.Claim{
 	Needs:    claim.Needs{vethNeed},
 	Contrast: "present here before",
 	Core:     true,
-	Try:      "unshare --net sleep 9 & ip link add v0 type veth peer name v1; ip link set v1 netns $!; ip link show v1; nsenter --net --target $! ip link show v1",
+	Try:      "unshare --net sleep 99 & until p=$(pgrep -x -n sleep); do :; done; ip link add v0 type veth peer name v1; grep -c v1 /proc/net/dev; ip link set v1 netns $p; grep -c v1 /proc/net/dev; nsenter --net --target $p grep -c v1 /proc/net/dev",
+	Shows:    "1\n0\n1",
 }, func(ctx SpecContext) {
 	host := harness.Start(ctx, harness.New(namespace.Network))
 	agent := host.Agent(ctx)
@@ -334,7 +342,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Article("(A)"), claim.Man("ip-link(8)", "")},
 	Needs:    claim.Needs{vethNeed},
 	Contrast: "both were set before",
-	Try:      "ip addr add 10.0.0.1/24 dev v1; ip link set v1 up; ip link set v1 netns PID; nsenter --net --target PID ip addr show v1",
+	Try:      "unshare --net sleep 99 & until p=$(pgrep -x -n sleep); do :; done; ip link add v0 type veth peer name v1; ip addr add 10.0.0.1/24 dev v1; ip link set v1 up; ip -br -4 addr show v1; ip link set v1 netns $p; nsenter --net --target $p ip -br -4 addr show v1; nsenter --net --target $p ip -br link show v1 | grep -c UP",
+	Shows:    "v1@v0 … 10.0.0.1/24\n0",
 }, func(ctx SpecContext) {
 	host := harness.Start(ctx, harness.New(namespace.Network))
 	agent := host.Agent(ctx)
@@ -359,7 +368,8 @@ var _ = claim.It(claim.Claim{
 	Needs:    claim.Needs{vethNeed},
 	Contrast: "stays while a descriptor keeps the namespace",
 	Core:     true,
-	Try:      "unshare --net sleep 1 & ip link add v0 type veth peer name v1 netns $!; exec 9< /proc/$!/ns/net; wait; ip link show v0; exec 9<&-; sleep 0.2; ip link show v0",
+	Try:      "unshare --net sleep 99 & until p=$(pgrep -x -n sleep); do :; done; ip link add v0 type veth peer name v1; ip link set v1 netns $p; exec 9< /proc/$p/ns/net; kill $p; wait; grep -c v0 /proc/net/dev; exec 9<&-; while grep -q v0 /proc/net/dev; do :; done; ip link show v0",
+	Shows:    "…\n1\nDevice \"v0\" does not exist.",
 }, func(ctx SpecContext) {
 	host := harness.Start(ctx, harness.New(namespace.Network))
 	agent := host.Agent(ctx)
@@ -385,7 +395,6 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Man("network_namespaces(7)", ""), claim.Doc("SO_NETNS_COOKIE", "")},
 	Needs:    claim.Needs{netNeed},
 	Contrast: "a socket made after the move gets ENETUNREACH",
-	Try:      "(needs setns(2) in a process with open sockets)",
 }, func(ctx SpecContext) {
 	home := harness.Start(ctx, harness.New(namespace.Network))
 	agent := home.Agent(ctx)
@@ -428,7 +437,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Man("user_namespaces(7)", "Effect of capabilities"), claim.Man("capabilities(7)", "")},
 	Needs:    claim.Needs{vethNeed, claim.Namespace(namespace.User)},
 	Contrast: "works in an own user+net namespace",
-	Try:      "unshare --user --map-root-user ip link add br9 type bridge; unshare --user --map-root-user --net ip link add br9 type bridge",
+	Try:      "unshare --user --map-root-user ip link add br9 type bridge; unshare --user --map-root-user --net sh -c 'ip link add br9 type bridge; ls /sys/class/net > /dev/null; grep -c br9 /proc/net/dev'",
+	Shows:    "RTNETLINK answers: Operation not permitted\n1",
 }, func(ctx SpecContext) {
 	host := harness.Start(ctx, harness.New(namespace.Network))
 	user := harness.Start(ctx, harness.Under(host), harness.New(namespace.User))
@@ -446,7 +456,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Man("ip-netns(8)", ""), claim.Man("namespaces(7)", "Namespace lifetime")},
 	Needs:    claim.Needs{netNeed, claim.Namespace(namespace.Mount)},
 	Contrast: "gone after ip netns del",
-	Try:      "ip netns add x; grep x /proc/self/mountinfo; ip netns exec x readlink /proc/self/ns/net; ip netns del x",
+	Try:      "ip netns add x; grep -o 'net:.*/run/netns/x' /proc/self/mountinfo; ip netns exec x readlink /proc/self/ns/net; ip netns del x; grep -c netns/x /proc/self/mountinfo",
+	Shows:    "net:[<inode>] /run/netns/x\nnet:[<inode>]\n0",
 }, func(ctx SpecContext) {
 	host := harness.Start(ctx, harness.New(namespace.Mount))
 	file := host.MkdirTemp() + "/name"

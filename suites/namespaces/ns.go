@@ -22,7 +22,8 @@ var _ = claim.It(claim.Claim{
 	Text:     "/proc/PID/ns has an entry for each namespace type built into the kernel, plus pid_for_children and time_for_children.",
 	Source:   claim.Sources{claim.Man("namespaces(7)", "The /proc/pid/ns/ directory")},
 	Contrast: "a type that the kernel is built without has no entry",
-	Try:      "ls -l /proc/self/ns",
+	Try:      `ls /proc/self/ns | tr '\n' ' '`,
+	Shows:    "cgroup ipc mnt net pid pid_for_children time time_for_children user uts",
 }, func(ctx SpecContext) {
 	names := harness.Got(harness.Start(ctx).ReadDir("/proc/self/ns"))
 	want := []string{"mnt"}
@@ -47,7 +48,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Man("namespaces(7)", "The /proc/pid/ns/ directory")},
 	Needs:    claim.Needs{claim.Namespace(namespace.UTS)},
 	Contrast: "differs for the one type unshared, and only for it",
-	Try:      "readlink /proc/self/ns/uts; unshare --uts readlink /proc/self/ns/uts",
+	Try:      "readlink /proc/self/ns/uts /proc/$$/ns/uts; unshare --uts readlink /proc/self/ns/uts",
+	Shows:    "uts:[<one>]\nuts:[<one>]\nuts:[<other>]",
 }, func(ctx SpecContext) {
 	parent := harness.Start(ctx)
 	before := links(parent)
@@ -65,7 +67,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Article("How Linux Namespaces Work"), claim.Man("namespaces(7)", "The namespaces API")},
 	Contrast: "parent's links unchanged; clone without the flag changes none",
 	Core:     true,
-	Try:      "unshare --uts --ipc --fork ls -l /proc/self/ns; ls -l /proc/self/ns",
+	Try:      "readlink /proc/self/ns/uts /proc/self/ns/net; unshare --uts --fork readlink /proc/self/ns/uts /proc/self/ns/net; readlink /proc/self/ns/uts",
+	Shows:    "uts:[<host>]\nnet:[<net>]\nuts:[<child>]\nnet:[<net>]\nuts:[<host>]",
 }, func(ctx SpecContext) {
 	parent := harness.Start(ctx)
 	before := links(parent)
@@ -93,7 +96,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Article("How Linux Namespaces Work"), claim.Man("unshare(2)", "")},
 	Contrast: "unshare(0) changes nothing",
 	Core:     true,
-	Try:      `python3 -c 'import os; os.unshare(os.CLONE_NEWUTS); os.system("readlink /proc/self/ns/uts")'; readlink /proc/self/ns/uts`,
+	Try:      "unshare --uts sh -c 'readlink /proc/$$/ns/uts'; readlink /proc/$$/ns/uts",
+	Shows:    "uts:[<moved>]\nuts:[<host>]",
 }, func(ctx SpecContext) {
 	for _, t := range offered(ctx) {
 		sb := harness.Start(ctx)
@@ -121,7 +125,8 @@ var _ = claim.It(claim.Claim{
 	Needs:    claim.Needs{claim.Namespace(namespace.UTS)},
 	Contrast: "the host name was seen before",
 	Core:     true,
-	Try:      "unshare --uts sh -c 'hostname target; sleep 9' & nsenter --uts --target $! hostname",
+	Try:      "unshare --uts sh -c 'hostname target; exec sleep 99' & until p=$(pgrep -x -n sleep); do :; done; nsenter --uts --target $p hostname; hostname",
+	Shows:    "target\n<host>",
 }, func(ctx SpecContext) {
 	target := harness.Start(ctx, harness.New(namespace.UTS))
 	harness.Must(target.Sethostname("target"))
@@ -162,7 +167,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Man("setns(2)", "ERRORS")},
 	Needs:    claim.Needs{claim.Namespace(namespace.UTS)},
 	Contrast: "CLONE_NEWUTS or 0 succeeds",
-	Try:      "nsenter --ipc=/proc/self/ns/uts true",
+	Try:      "nsenter --ipc=/proc/self/ns/uts true; nsenter --uts=/proc/self/ns/uts echo joined",
+	Shows:    "nsenter: reassociate to namespace 'ns/ipc' failed: Invalid argument\njoined",
 }, func(ctx SpecContext) {
 	sb := harness.Start(ctx)
 	fd := harness.Got(sb.OpenNamespace(namespace.UTS))
@@ -204,7 +210,6 @@ var _ = claim.It(claim.Claim{
 	Needs:    claim.Needs{claim.Namespace(namespace.UTS), claim.Namespace(namespace.PID)},
 	Contrast: "UTS alone succeeds",
 	Since:    "5.8",
-	Try:      "(needs setns(2) with a pidfd)",
 }, func(ctx SpecContext) {
 	host := harness.Start(ctx, harness.New(namespace.UTS))
 	inner := harness.Start(ctx, harness.Under(host), harness.New(namespace.PID, namespace.UTS))
@@ -227,7 +232,8 @@ var _ = claim.It(claim.Claim{
 	Text:     "A plain fork leaves the child in all of its parent's namespaces.",
 	Source:   claim.Sources{claim.Man("clone(2)", "CLONE_NEW* entries"), claim.Man("user_namespaces(7)", "")},
 	Contrast: "a child that unshares differs",
-	Try:      "ls -l /proc/self/ns; (ls -l /proc/self/ns)",
+	Try:      "ls /proc/self/ns | while read t; do test $(readlink /proc/self/ns/$t) = $(readlink /proc/$$/ns/$t) || echo $t differs; done; unshare --uts sh -c 'readlink /proc/self/ns/uts'; readlink /proc/self/ns/uts",
+	Shows:    "uts:[<own>]\nuts:[<host>]",
 }, func(ctx SpecContext) {
 	parent := harness.Start(ctx, harness.New(namespace.UTS, namespace.IPC))
 	child := parent.Fork(ctx)
@@ -244,7 +250,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Man("mount(2)", "Mount namespaces"), claim.Man("namespaces(7)", "Namespace lifetime")},
 	Needs:    claim.Needs{claim.Namespace(namespace.UTS)},
 	Contrast: "a fresh unshare gives others",
-	Try:      "unshare --uts sh -c 'readlink /proc/self/ns/uts; exec readlink /proc/self/ns/uts'",
+	Try:      "unshare --uts sh -c 'readlink /proc/self/ns/uts; exec readlink /proc/self/ns/uts'; readlink /proc/self/ns/uts",
+	Shows:    "uts:[<own>]\nuts:[<own>]\nuts:[<host>]",
 }, func(ctx SpecContext) {
 	parent := harness.Start(ctx)
 	child := harness.Start(ctx, harness.Under(parent), harness.New(namespace.UTS, namespace.Network))
@@ -262,7 +269,6 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Man("unshare(2)", "DESCRIPTION"), claim.Man("setns(2)", "DESCRIPTION")},
 	Needs:    claim.Needs{claim.Namespace(namespace.UTS)},
 	Contrast: "the thread itself did move",
-	Try:      "(needs a program with two threads)",
 }, func(ctx SpecContext) {
 	agent := harness.Start(ctx, harness.New(namespace.UTS)).Agent(ctx)
 	seen := probe.UnshareThread.In(agent, probe.None{})
@@ -279,7 +285,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Man("namespaces(7)", "The namespaces API"), claim.Man("unshare(2)", "ERRORS")},
 	Needs:    claim.Needs{claim.Root},
 	Contrast: "root with the cap succeeds for each",
-	Try:      "setpriv --reuid nobody unshare --uts true",
+	Try:      "for o in mount uts ipc net pid cgroup; do setpriv --reuid 1000 --regid 1000 --clear-groups unshare --$o true; done",
+	Shows:    "unshare: unshare failed: Operation not permitted\nunshare: unshare failed: Operation not permitted\nunshare: unshare failed: Operation not permitted\nunshare: unshare failed: Operation not permitted\nunshare: unshare failed: Operation not permitted\nunshare: unshare failed: Operation not permitted",
 }, func(ctx SpecContext) {
 	for _, t := range offered(ctx) {
 		if t == namespace.User {
@@ -301,7 +308,8 @@ var _ = claim.It(claim.Claim{
 	Needs:    claim.Needs{userNeed, unprivileged},
 	Contrast: "the same call without CLONE_NEWUSER is EPERM",
 	Core:     true,
-	Try:      "setpriv --reuid nobody --regid nogroup --clear-groups unshare --user --uts --net true",
+	Try:      "setpriv --reuid 1000 --regid 1000 --clear-groups unshare --user --uts --net echo made; setpriv --reuid 1000 --regid 1000 --clear-groups unshare --uts --net true",
+	Shows:    "made\nunshare: unshare failed: Operation not permitted",
 }, func(ctx SpecContext) {
 	flags := namespace.Flags(offered(ctx)...)
 	sb := harness.Nobody(ctx)
@@ -323,7 +331,8 @@ var _ = claim.It(claim.Claim{
 	Needs:    claim.Needs{vethNeed},
 	Contrast: "it is present while the member lives",
 	Core:     true,
-	Try:      "unshare --net sleep 1 & ip link add v0 type veth peer name v1 netns $!; wait; sleep 0.2; ip link show v0",
+	Try:      "unshare --net sleep 99 & until p=$(pgrep -x -n sleep); do :; done; ip link add v0 type veth peer name v1 netns $p; grep -c v0 /proc/net/dev; kill $p; wait; while grep -q v0 /proc/net/dev; do :; done; ip link show v0",
+	Shows:    "1\n…\nDevice \"v0\" does not exist.",
 }, func(ctx SpecContext) {
 	host := harness.Start(ctx, harness.New(namespace.Network))
 	agent := host.Agent(ctx)
@@ -346,7 +355,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Man("namespaces(7)", "The /proc/pid/ns/ directory, Namespace lifetime")},
 	Needs:    claim.Needs{claim.Namespace(namespace.UTS)},
 	Contrast: "/proc/PID of the member no longer exists",
-	Try:      "unshare --uts sh -c 'hostname kept; sleep 1' & exec 9< /proc/$!/ns/uts; wait; nsenter --uts=/proc/self/fd/9 hostname",
+	Try:      "unshare --uts sh -c 'hostname kept; exec sleep 99' & until p=$(pgrep -x -n sleep); do :; done; exec 9< /proc/$p/ns/uts; kill $p; wait; ls -d /proc/$p; nsenter --uts=/proc/self/fd/9 hostname",
+	Shows:    "…\nls: cannot access '/proc/<pid>': No such file or directory\nkept",
 }, func(ctx SpecContext) {
 	host := harness.Start(ctx)
 	member := harness.Start(ctx, harness.Under(host), harness.New(namespace.UTS))
@@ -371,7 +381,8 @@ var _ = claim.It(claim.Claim{
 	Needs:    claim.Needs{claim.Namespace(namespace.UTS), claim.Namespace(namespace.Mount)},
 	Contrast: "after umount the file gives EINVAL",
 	Core:     true,
-	Try:      "touch /tmp/n && unshare --uts=/tmp/n hostname kept && nsenter --uts=/tmp/n hostname; umount /tmp/n",
+	Try:      "touch /tmp/n; unshare --uts=/tmp/n hostname kept; nsenter --uts=/tmp/n hostname; umount /tmp/n; nsenter --uts=/tmp/n hostname",
+	Shows:    "kept\nnsenter: reassociate to namespace …: Invalid argument",
 }, func(ctx SpecContext) {
 	host := harness.Start(ctx, harness.New(namespace.Mount))
 	file := host.MkdirTemp() + "/uts"
@@ -400,7 +411,6 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Man("namespaces(7)", "Namespace lifetime")},
 	Needs:    claim.Needs{claim.Namespace(namespace.User), claim.Namespace(namespace.UTS)},
 	Contrast: "no process has that inode as user link",
-	Try:      "(needs ioctl(2) NS_GET_USERNS)",
 }, func(ctx SpecContext) {
 	host := harness.Start(ctx)
 	member := harness.Start(ctx, harness.Under(host), harness.New(namespace.User, namespace.UTS))
@@ -426,7 +436,6 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Man("namespaces(7)", "Namespace lifetime")},
 	Needs:    claim.Needs{claim.Namespace(namespace.PID), claim.Namespace(namespace.Mount)},
 	Contrast: "after umount the directory is empty",
-	Try:      "(needs a proc mount that outlives its namespace's init)",
 }, func(ctx SpecContext) {
 	host := harness.Start(ctx, harness.New(namespace.Mount))
 	dir := host.MkdirTemp()
@@ -470,7 +479,6 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Man("ioctl_ns(2)", ""), claim.Man("user_namespaces(7)", "Interaction with other types")},
 	Needs:    claim.Needs{claim.Namespace(namespace.User), claim.Namespace(namespace.UTS)},
 	Contrast: "a type that was not unshared still belongs to the initial one",
-	Try:      "(needs ioctl(2) NS_GET_USERNS)",
 }, func(ctx SpecContext) {
 	host := harness.Start(ctx)
 	member := harness.Start(ctx, harness.Under(host), harness.New(namespace.User, namespace.UTS))
@@ -516,7 +524,6 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Man("ioctl_ns(2)", "")},
 	Needs:    claim.Needs{claim.Namespace(namespace.User)},
 	Contrast: "the same request from the initial one succeeds",
-	Try:      "(needs ioctl(2) NS_GET_USERNS)",
 }, func(ctx SpecContext) {
 	host := harness.Start(ctx)
 	member := harness.Start(ctx, harness.Under(host), harness.New(namespace.User))
@@ -536,7 +543,6 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Man("ioctl_ns(2)", "Discovering the owner")},
 	Needs:    claim.Needs{claim.Root, claim.Namespace(namespace.User)},
 	Contrast: "a uts descriptor gives EINVAL",
-	Try:      "(needs ioctl(2) NS_GET_OWNER_UID)",
 }, func(ctx SpecContext) {
 	owner := harness.Start(ctx, harness.As(1234, 1234))
 	child := harness.Got(owner.Clone(ctx, unix.CLONE_NEWUSER))
@@ -562,7 +568,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Man("namespaces(7)", "The /proc/pid/ns/ directory"), claim.Man("proc(5)", "")},
 	Needs:    claim.Needs{claim.Root},
 	Contrast: "nobody can read its own",
-	Try:      "setpriv --reuid nobody readlink /proc/1/ns/uts",
+	Try:      "setpriv --reuid 1000 --regid 1000 --clear-groups ls -l /proc/1/ns/uts; setpriv --reuid 1000 --regid 1000 --clear-groups readlink /proc/self/ns/uts",
+	Shows:    "ls: cannot read symbolic link '/proc/1/ns/uts': Permission denied\n…\nuts:[<own>]",
 }, func(ctx SpecContext) {
 	host := harness.Start(ctx)
 	root := host.Fork(ctx)
@@ -581,7 +588,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Man("namespaces(7)", "The /proc/sys/user directory")},
 	Needs:    claim.Needs{claim.Namespace(namespace.User)},
 	Contrast: "succeeds without the limit",
-	Try:      "unshare --user --map-root-user sh -c 'echo 0 > /proc/sys/user/max_uts_namespaces; unshare --uts true'",
+	Try:      "unshare --user --map-root-user sh -c 'unshare --uts echo made; echo 0 > /proc/sys/user/max_uts_namespaces; unshare --uts true'",
+	Shows:    "made\nunshare: unshare failed: No space left on device",
 }, func(ctx SpecContext) {
 	for _, t := range offered(ctx) {
 		sb := harness.Start(ctx, harness.New(namespace.User))
@@ -600,6 +608,7 @@ var _ = claim.It(claim.Claim{
 	Needs:    claim.Needs{claim.Namespace(namespace.User)},
 	Contrast: "the initial namespace shows half of threads-max",
 	Try:      "cat /proc/sys/user/max_uts_namespaces; unshare --user cat /proc/sys/user/max_uts_namespaces",
+	Shows:    "<host>\n2147483647",
 }, func(ctx SpecContext) {
 	const path = "/proc/sys/user/max_uts_namespaces"
 	host := harness.Start(ctx, harness.New(namespace.User))
@@ -617,7 +626,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Man("namespaces(7)", "The /proc/sys/user directory")},
 	Needs:    claim.Needs{claim.Namespace(namespace.User)},
 	Contrast: "works when the ancestor has no limit",
-	Try:      "(needs two nested user namespaces, see unshare(1))",
+	Try:      `unshare --user --map-root-user sh -c 'echo 0 > /proc/sys/user/max_uts_namespaces; unshare --user --map-root-user sh -c "cat /proc/sys/user/max_uts_namespaces; unshare --uts true"'`,
+	Shows:    "2147483647\nunshare: unshare failed: No space left on device",
 }, func(ctx SpecContext) {
 	const path = "/proc/sys/user/max_uts_namespaces"
 	parent := harness.Start(ctx, harness.New(namespace.User))
@@ -637,7 +647,6 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Man("clone(2)", "ERRORS"), claim.Man("pid_namespaces(7)", "Compatibility")},
 	Needs:    claim.Needs{claim.Namespace(namespace.PID), claim.Namespace(namespace.User)},
 	Contrast: "each flag alone works",
-	Try:      "(needs clone(2))",
 }, func(ctx SpecContext) {
 	sb := harness.Start(ctx)
 	const thread = unix.CLONE_THREAD | unix.CLONE_SIGHAND | unix.CLONE_VM
@@ -656,7 +665,6 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Man("clone(2)", "ERRORS says EINVAL"), claim.Doc("kernel allows it (copy_process)", "")},
 	Needs:    claim.Needs{claim.Namespace(namespace.PID), claim.Namespace(namespace.User)},
 	Contrast: "PID 1 of a namespace gets EINVAL for CLONE_PARENT",
-	Try:      "(needs clone(2))",
 }, func(ctx SpecContext) {
 	for _, t := range []namespace.Type{namespace.PID, namespace.User} {
 		host := harness.Start(ctx)
@@ -680,7 +688,6 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Man("unshare(2)", "CLONE_NEWUSER"), claim.Man("setns(2)", "ERRORS")},
 	Needs:    claim.Needs{claim.Namespace(namespace.User)},
 	Contrast: "works single-threaded",
-	Try:      "(needs a program with two threads)",
 }, func(ctx SpecContext) {
 	host := harness.Start(ctx)
 	member := harness.Start(ctx, harness.Under(host), harness.New(namespace.User))
@@ -701,7 +708,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Man("setns(2)", "User namespaces")},
 	Needs:    claim.Needs{claim.Namespace(namespace.User)},
 	Contrast: "joining a child user namespace works",
-	Try:      "nsenter --user=/proc/self/ns/user true",
+	Try:      "nsenter --user=/proc/self/ns/user true; unshare --user sleep 99 & until p=$(pgrep -x -n sleep); do :; done; nsenter --preserve-credentials --user --target $p true && echo a child works",
+	Shows:    "nsenter: reassociate to namespace 'ns/user' failed: Invalid argument\na child works",
 }, func(ctx SpecContext) {
 	host := harness.Start(ctx)
 	own := host.Setns(harness.Got(host.OpenNamespace(namespace.User)), unix.CLONE_NEWUSER)
@@ -717,7 +725,8 @@ var _ = claim.It(claim.Claim{
 	Text:     "Each flag of unshare(2), as an option of unshare(1) passes it, changes exactly one namespace type for the program that is executed after it.",
 	Source:   claim.Sources{claim.Article("Using the unshare User-space Tool"), claim.Man("unshare(1)", "")},
 	Contrast: "no option changes none",
-	Try:      "for o in mount uts ipc net pid user cgroup time; do unshare --$o --fork ls -l /proc/self/ns; done",
+	Try:      "for o in mount/mnt uts/uts ipc/ipc net/net user/user cgroup/cgroup; do for t in mnt uts ipc net user cgroup; do test $(unshare --${o%/*} readlink /proc/self/ns/$t) = $(readlink /proc/self/ns/$t) || echo --${o%/*}: $t; done; done",
+	Shows:    "--mount: mnt\n--uts: uts\n--ipc: ipc\n--net: net\n--user: user\n--cgroup: cgroup",
 }, func(ctx SpecContext) {
 	host := harness.Start(ctx)
 	before := links(host)
@@ -743,7 +752,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Article2("Configuring Container Network"), claim.Man("setns(2)", "")},
 	Needs:    claim.Needs{claim.Namespace(namespace.UTS), claim.Namespace(namespace.Network), claim.Namespace(namespace.PID)},
 	Contrast: "the command without nsenter shows the host's",
-	Try:      "nsenter --target PID --uts --net --pid ls -l /proc/self/ns",
+	Try:      "unshare --uts --net sh -c 'hostname box; exec sleep 99' & until p=$(pgrep -x -n sleep); do :; done; nsenter --target $p --uts --net hostname; nsenter --target $p --uts --net readlink /proc/self/ns/net; readlink /proc/self/ns/net /proc/$p/ns/net",
+	Shows:    "box\nnet:[<box>]\nnet:[<host>]\nnet:[<box>]",
 }, func(ctx SpecContext) {
 	host := harness.Start(ctx)
 	container := harness.Start(ctx, harness.Under(host), harness.New(namespace.UTS, namespace.Network, namespace.PID))

@@ -24,6 +24,7 @@ var _ = claim.It(claim.Claim{
 	Contrast: "a plain fork does not",
 	Core:     true,
 	Try:      "unshare --pid --fork sh -c 'echo $$'",
+	Shows:    "1",
 }, func(ctx SpecContext) {
 	parent := harness.Start(ctx)
 	inside := harness.Start(ctx, harness.Under(parent), harness.New(namespace.PID))
@@ -44,6 +45,7 @@ var _ = claim.It(claim.Claim{
 	Needs:    claim.Needs{claim.Namespace(namespace.PID)},
 	Contrast: "an ordinary child sees its parent's PID",
 	Try:      "unshare --pid --fork sh -c 'echo $PPID'",
+	Shows:    "0",
 }, func(ctx SpecContext) {
 	parent := harness.Start(ctx)
 	init := harness.Start(ctx, harness.Under(parent), harness.New(namespace.PID))
@@ -61,7 +63,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Article("Introduction to Linux Namespaces"), claim.Man("pid_namespaces(7)", "DESCRIPTION")},
 	Needs:    claim.Needs{claim.Namespace(namespace.PID)},
 	Contrast: "their outer PIDs differ",
-	Try:      "for i in 1 2; do unshare --pid --fork sh -c 'echo $$; grep NSpid /proc/self/status'; done",
+	Try:      "for i in 1 2; do unshare --pid --fork grep NSpid /proc/self/status; done",
+	Shows:    "NSpid: <first> 1\nNSpid: <second> 1",
 }, func(ctx SpecContext) {
 	host := harness.Start(ctx)
 	a := harness.Start(ctx, harness.Under(host), harness.New(namespace.PID))
@@ -80,7 +83,8 @@ var _ = claim.It(claim.Claim{
 	Needs:    claim.Needs{claim.Namespace(namespace.PID)},
 	Contrast: "without the namespace both views agree",
 	Core:     true,
-	Try:      "unshare --pid --fork sleep 9 & grep NSpid /proc/$(pgrep -n sleep)/status",
+	Try:      "unshare --pid --fork sleep 99 & until p=$(pgrep -x -n sleep); do :; done; echo $p; grep NSpid /proc/$p/status",
+	Shows:    "<pid>\nNSpid: <pid> 1",
 }, func(ctx SpecContext) {
 	host := harness.Start(ctx)
 	inside := harness.Start(ctx, harness.Under(host), harness.New(namespace.PID))
@@ -100,6 +104,7 @@ var _ = claim.It(claim.Claim{
 	Needs:    claim.Needs{claim.Namespace(namespace.PID)},
 	Contrast: "one number for a host process",
 	Try:      "unshare --pid --fork unshare --pid --fork grep NSpid /proc/self/status",
+	Shows:    "NSpid: <outer> <middle> 1",
 }, func(ctx SpecContext) {
 	host := harness.Start(ctx)
 	middle := harness.Start(ctx, harness.Under(host), harness.New(namespace.PID))
@@ -119,7 +124,8 @@ var _ = claim.It(claim.Claim{
 	Needs:    claim.Needs{claim.Namespace(namespace.PID)},
 	Contrast: "the same kill outside succeeds",
 	Core:     true,
-	Try:      `sleep 99 & unshare --pid --fork --mount-proc sh -c "ls -d /proc/[0-9]*; kill -0 $!"`,
+	Try:      `sleep 99 & unshare --pid --fork --mount-proc sh -c "ls -d /proc/$!; kill -0 $!"; kill -0 $! && echo sent`,
+	Shows:    "ls: cannot access '/proc/<pid>': No such file or directory\nsh: …: No such process\nsent",
 }, func(ctx SpecContext) {
 	host := harness.Start(ctx)
 	outside := host.Fork(ctx)
@@ -142,7 +148,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Man("pid_namespaces(7)", "Nesting")},
 	Needs:    claim.Needs{claim.Namespace(namespace.PID)},
 	Contrast: "a sibling namespace gets ESRCH for that number",
-	Try:      "unshare --pid --fork sh -c 'sleep 99; true' & pkill sleep",
+	Try:      "unshare --pid --fork sh -c 'sleep 99; echo ended $?' & until pkill -x sleep; do :; done; wait",
+	Shows:    "Terminated\nended 143",
 }, func(ctx SpecContext) {
 	host := harness.Start(ctx)
 	init := harness.Start(ctx, harness.Under(host), harness.New(namespace.PID))
@@ -163,7 +170,8 @@ var _ = claim.It(claim.Claim{
 	Needs:    claim.Needs{claim.Namespace(namespace.PID)},
 	Contrast: "children of an ordinary parent survive its exit",
 	Core:     true,
-	Try:      `unshare --pid --fork --kill-child sh -c 'trap "" TERM; sleep 99 & sleep 99 & exit'; pgrep sleep`,
+	Try:      "unshare --pid --fork sh -c 'sleep 99 & sleep 99 & exit'; pgrep -c -x sleep; sh -c 'sleep 99 & sleep 99 & exit'; pgrep -c -x sleep",
+	Shows:    "0\n2",
 }, func(ctx SpecContext) {
 	host := harness.Start(ctx)
 	family := func(flags ...namespace.Type) (parent *harness.Sandbox, children []*harness.Sandbox) {
@@ -197,7 +205,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Man("pid_namespaces(7)", "The namespace init process")},
 	Needs:    claim.Needs{claim.Namespace(namespace.PID)},
 	Contrast: "two forks in a row work otherwise",
-	Try:      "unshare --pid sh -c 'true; true'",
+	Try:      "unshare --pid sh -c '/bin/true; /bin/true; echo'; unshare --pid --fork sh -c '/bin/true; /bin/true; echo fine'",
+	Shows:    "sh: …: Cannot fork\nfine",
 }, func(ctx SpecContext) {
 	sb := harness.Start(ctx)
 	first, second := sb.Fork(ctx), sb.Fork(ctx)
@@ -220,6 +229,7 @@ var _ = claim.It(claim.Claim{
 	Contrast: "the same signal ends another member",
 	Core:     true,
 	Try:      "unshare --pid --fork sh -c 'kill -9 $$; kill -STOP $$; echo alive'",
+	Shows:    "alive",
 }, func(ctx SpecContext) {
 	init := harness.Start(ctx, harness.New(namespace.PID))
 	killer, victim := init.Fork(ctx), init.Fork(ctx)
@@ -240,7 +250,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Man("pid_namespaces(7)", "The namespace init process")},
 	Needs:    claim.Needs{claim.Namespace(namespace.PID)},
 	Contrast: "SIGUSR2 without handler is dropped",
-	Try:      `unshare --pid --fork sh -c 'trap "echo handled" USR1; kill -USR1 $$'`,
+	Try:      `unshare --pid --fork sh -c 'trap "echo handled" USR1; kill -USR1 $$; kill -USR2 $$; echo alive'`,
+	Shows:    "handled\nalive",
 }, func(ctx SpecContext) {
 	init, member := agentInit(ctx)
 	probe.NotifySignal.In(init, int(unix.SIGUSR1))
@@ -257,7 +268,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Man("pid_namespaces(7)", "The namespace init process")},
 	Needs:    claim.Needs{claim.Namespace(namespace.PID)},
 	Contrast: "with a handler it exits; an ordinary process dies",
-	Try:      "unshare --pid --fork sleep 9 & kill -TERM $(pgrep -n sleep); jobs",
+	Try:      "unshare --pid --fork sleep 99 & until p=$(pgrep -x -n sleep); do :; done; kill -TERM $p; kill -0 $p && echo init lives; sleep 98 & kill -TERM $!; wait $!; echo $?",
+	Shows:    "init lives\n…\n143",
 }, func(ctx SpecContext) {
 	host := harness.Start(ctx)
 	init := harness.Start(ctx, harness.Under(host), harness.New(namespace.PID))
@@ -277,7 +289,8 @@ var _ = claim.It(claim.Claim{
 	Needs:    claim.Needs{claim.Namespace(namespace.PID)},
 	Contrast: "SIGTERM leaves it running",
 	Core:     true,
-	Try:      "unshare --pid --fork sleep 9 & kill -KILL $(pgrep -n sleep)",
+	Try:      "unshare --pid --fork sh -c 'kill -TERM 1; sleep 99' & until p=$(pgrep -x -n sleep); do :; done; read i < /proc/$!/task/$!/children; kill -TERM $i; kill -0 $i && echo lives; kill -KILL $i; wait; kill -0 $i",
+	Shows:    "lives\n…\nsh: …: No such process",
 }, func(ctx SpecContext) {
 	host := harness.Start(ctx)
 	init := harness.Start(ctx, harness.Under(host), harness.New(namespace.PID))
@@ -296,7 +309,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Man("pid_namespaces(7)", "The namespace init process")},
 	Needs:    claim.Needs{claim.Namespace(namespace.PID)},
 	Contrast: "state S before and after",
-	Try:      "unshare --pid --fork sleep 9 & kill -STOP $(pgrep -n sleep); ps -o stat,comm",
+	Try:      "unshare --pid --fork sleep 99 & until p=$(pgrep -x -n sleep); do :; done; kill -STOP $p; grep State /proc/$p/status; kill -CONT $p; grep State /proc/$p/status",
+	Shows:    "State: T (stopped)\nState: S (sleeping)",
 }, func(ctx SpecContext) {
 	host := harness.Start(ctx)
 	init := harness.Start(ctx, harness.Under(host), harness.New(namespace.PID))
@@ -320,7 +334,6 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Man("pid_namespaces(7)", "The namespace init process")},
 	Needs:    claim.Needs{claim.Namespace(namespace.PID)},
 	Contrast: "si_pid 2 for an inner sender",
-	Try:      "(needs sigtimedwait(2))",
 }, func(ctx SpecContext) {
 	host := harness.Start(ctx)
 	init := harness.Start(ctx, harness.Under(host), harness.New(namespace.PID))
@@ -342,7 +355,8 @@ var _ = claim.It(claim.Claim{
 	Needs:    claim.Needs{claim.Namespace(namespace.PID)},
 	Contrast: "before the parent's exit it was another PID",
 	Core:     true,
-	Try:      "unshare --pid --fork --mount-proc sh -c '(sleep 1 & ); ps -o pid,ppid,comm; wait'",
+	Try:      "unshare --pid --fork --mount-proc sh -c '(sleep 99 & ); ps -o pid=,ppid=,comm= -C sleep'",
+	Shows:    "<pid> 1 sleep",
 }, func(ctx SpecContext) {
 	init := harness.Start(ctx, harness.New(namespace.PID))
 	parent := init.Fork(ctx)
@@ -366,7 +380,6 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Man("pid_namespaces(7)", "Adoption of orphaned children")},
 	Needs:    claim.Needs{claim.Namespace(namespace.PID)},
 	Contrast: "an init ignoring SIGCHLD has none",
-	Try:      "(needs an init that never waits)",
 }, func(ctx SpecContext) {
 	zombies := func(ignoring bool) string {
 		host := harness.Start(ctx)
@@ -397,7 +410,6 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Man("pid_namespaces(7)", "Adoption of orphaned children"), claim.Man("prctl(2)", "")},
 	Needs:    claim.Needs{claim.Namespace(namespace.PID)},
 	Contrast: "without the mark it is 1",
-	Try:      "(needs prctl(2) PR_SET_CHILD_SUBREAPER)",
 }, func(ctx SpecContext) {
 	adopter := func(mark bool) (ppid int, reaper int) {
 		init := harness.Start(ctx, harness.New(namespace.PID))
@@ -424,7 +436,6 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Man("pid_namespaces(7)", "Adoption of orphaned children")},
 	Needs:    claim.Needs{claim.Namespace(namespace.PID)},
 	Contrast: "it is an ordinary member with PID > 1",
-	Try:      "(needs setns(2) and prctl(2) PR_SET_CHILD_SUBREAPER)",
 }, func(ctx SpecContext) {
 	host := harness.Start(ctx)
 	harness.Got(host.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0))
@@ -454,7 +465,6 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Man("pid_namespaces(7)", "The namespace init process")},
 	Needs:    claim.Needs{claim.Namespace(namespace.PID)},
 	Contrast: "returns at once when its parent reaps it",
-	Try:      "(needs setns(2))",
 }, func(ctx SpecContext) {
 	host := harness.Start(ctx)
 	init := harness.Start(ctx, harness.Under(host), harness.New(namespace.PID))
@@ -479,7 +489,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Article("Using the unshare User-space Tool"), claim.Man("unshare(2)", ""), claim.Man("pid_namespaces(7)", "setns and unshare semantics")},
 	Needs:    claim.Needs{claim.Namespace(namespace.PID)},
 	Contrast: "the next child has PID 1",
-	Try:      `unshare --pid sh -c 'echo $$; exec 2>/dev/null; sh -c "echo \$\$"'`,
+	Try:      `unshare --pid sh -c 'echo $$; sh -c "echo \$\$"'`,
+	Shows:    "<pid>\n1",
 }, func(ctx SpecContext) {
 	sb := harness.Start(ctx)
 	pid, link := sb.Getpid(), harness.Got(sb.Namespace(namespace.PID))
@@ -498,7 +509,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Article("Using the unshare User-space Tool")},
 	Needs:    claim.Needs{claim.Namespace(namespace.PID)},
 	Contrast: "with --fork both run",
-	Try:      "unshare --pid sh -c 'true; true'; unshare --pid --fork sh -c 'true; true'",
+	Try:      "unshare --pid sh -c '/bin/true; /bin/true; echo'; unshare --pid --fork sh -c '/bin/true; /bin/true; echo fine'",
+	Shows:    "sh: …: Cannot fork\nfine",
 }, func(ctx SpecContext) {
 	tiny := rootfs.Tiny(ctx)
 	shell := func(fork bool) (harness.Output, harness.Output) {
@@ -529,7 +541,6 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Man("pid_namespaces(7)", "setns and unshare semantics"), claim.Man("namespaces(7)", "")},
 	Needs:    claim.Needs{claim.Namespace(namespace.PID)},
 	Contrast: "equal to own pid link before",
-	Try:      "(readlink /proc/self/ns/pid_for_children in a process that called unshare(2))",
 }, func(ctx SpecContext) {
 	const path = "/proc/self/ns/pid_for_children"
 	sb := harness.Start(ctx)
@@ -557,7 +568,6 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Man("unshare(2)", "ERRORS"), claim.Man("pid_namespaces(7)", "")},
 	Needs:    claim.Needs{claim.Namespace(namespace.PID), claim.Namespace(namespace.UTS)},
 	Contrast: "CLONE_NEWUTS may be unshared twice",
-	Try:      "(unshare(2) twice in one process)",
 }, func(ctx SpecContext) {
 	sb := harness.Start(ctx)
 	harness.Must(sb.Unshare(unix.CLONE_NEWPID))
@@ -574,7 +584,6 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Man("setns(2)", "ERRORS"), claim.Man("pid_namespaces(7)", "Nesting")},
 	Needs:    claim.Needs{claim.Namespace(namespace.PID)},
 	Contrast: "its own namespace is accepted",
-	Try:      "(setns(2) to the PID namespace of the parent)",
 }, func(ctx SpecContext) {
 	host := harness.Start(ctx)
 	outer := harness.Got(host.OpenNamespace(namespace.PID))
@@ -594,7 +603,8 @@ var _ = claim.It(claim.Claim{
 	Needs:    claim.Needs{claim.Namespace(namespace.PID)},
 	Contrast: "without the call a child stays in the host's namespace",
 	Core:     true,
-	Try:      "unshare --pid --fork sleep 9 & nsenter --pid --target $(pgrep -n sleep) sh -c 'echo $$; kill -0 1'",
+	Try:      "unshare --pid --fork sleep 99 & until p=$(pgrep -x -n sleep); do :; done; nsenter --pid=/proc/$p/ns/pid --no-fork sh -c 'readlink /proc/self/ns/pid' ; readlink /proc/self/ns/pid /proc/$p/ns/pid",
+	Shows:    "pid:[<inner>]\npid:[<own>]\npid:[<inner>]",
 }, func(ctx SpecContext) {
 	host := harness.Start(ctx)
 	init := harness.Start(ctx, harness.Under(host), harness.New(namespace.PID))
@@ -622,7 +632,6 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Man("pid_namespaces(7)", "Nesting"), claim.Man("unshare(2)", "ERRORS")},
 	Needs:    claim.Needs{claim.Namespace(namespace.PID)},
 	Contrast: "level 32 works",
-	Try:      "(needs 33 nested unshare(2) calls)",
 }, func(ctx SpecContext) {
 	level := pidDepth(ctx)
 	sb := harness.Start(ctx)
@@ -652,6 +661,7 @@ var _ = claim.It(claim.Claim{
 	Needs:    claim.Needs{claim.Namespace(namespace.PID), claim.File("/proc/sys/kernel/ns_last_pid", "CONFIG_CHECKPOINT_RESTORE")},
 	Contrast: "without the write it is 2",
 	Try:      `unshare --pid --fork sh -c 'echo 500 > /proc/sys/kernel/ns_last_pid; sh -c "echo \$\$"'`,
+	Shows:    "501",
 }, func(ctx SpecContext) {
 	init := harness.Start(ctx, harness.New(namespace.PID))
 	first := init.Fork(ctx)
@@ -669,7 +679,6 @@ var _ = claim.It(claim.Claim{
 	Needs:    claim.Needs{claim.Namespace(namespace.PID)},
 	Contrast: "next free PID without it; EEXIST for a taken one",
 	Since:    "5.5",
-	Try:      "(needs clone3(2))",
 }, func(ctx SpecContext) {
 	init := harness.Start(ctx, harness.New(namespace.PID))
 	plain := init.Fork(ctx)
@@ -688,7 +697,6 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Man("pid_namespaces(7)", "Miscellaneous")},
 	Needs:    claim.Needs{claim.Namespace(namespace.PID)},
 	Contrast: "inner receiver gets the inner PID",
-	Try:      "(needs sendmsg(2) with SCM_CREDENTIALS)",
 }, func(ctx SpecContext) {
 	outside := harness.Start(ctx)
 	pair := make([]byte, 8)
@@ -714,7 +722,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Man("pid_namespaces(7)", "Nesting"), claim.Man("kill(2)", "")},
 	Needs:    claim.Needs{claim.Namespace(namespace.PID)},
 	Contrast: "a process outside is untouched",
-	Try:      "sleep 99 & unshare --pid --fork sh -c 'sleep 98 & kill -9 -1'; jobs",
+	Try:      "sleep 99 & unshare --pid --fork sh -c 'sleep 98 & kill -9 -1; wait $!; echo $?'; kill -0 $! && echo the other lives",
+	Shows:    "…\n137\nthe other lives",
 }, func(ctx SpecContext) {
 	outside := harness.Start(ctx)
 	init := harness.Start(ctx, harness.New(namespace.PID))
@@ -767,6 +776,7 @@ var _ = claim.It(claim.Claim{
 	Contrast: "host value unchanged (before 6.14 it would change)",
 	Since:    "6.14",
 	Try:      "unshare --pid --fork --mount-proc sh -c 'echo 400 > /proc/sys/kernel/pid_max; cat /proc/sys/kernel/pid_max'; cat /proc/sys/kernel/pid_max",
+	Shows:    "400\n<host>",
 }, func(ctx SpecContext) {
 	const path = "/proc/sys/kernel/pid_max"
 	host := harness.Start(ctx)
@@ -790,7 +800,6 @@ var _ = claim.It(claim.Claim{
 	Needs:    claim.Needs{claim.Namespace(namespace.PID)},
 	Contrast: "that number works outside",
 	Since:    "5.3",
-	Try:      "(needs pidfd_open(2))",
 }, func(ctx SpecContext) {
 	host := harness.Start(ctx)
 	outside := host.Fork(ctx)

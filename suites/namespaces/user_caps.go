@@ -23,7 +23,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Man("capabilities(7)", "Capability bounding set")},
 	Contrast: "present before the drop",
 	Core:     true,
-	Try:      "capsh --drop=cap_net_raw -- -c 'grep Cap /proc/self/status'",
+	Try:      "capsh --drop=cap_net_raw -- -c 'capsh --has-p=cap_net_raw'; capsh --has-p=cap_net_raw && echo has it",
+	Shows:    "…cap_net_raw…not permitted\nhas it",
 }, func(ctx SpecContext) {
 	sb := harness.Start(ctx)
 	before := capsAfterExec(ctx, sb, plainCat(ctx))
@@ -44,7 +45,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Man("capabilities(7)", "Ambient")},
 	Needs:    claim.Needs{userNeed},
 	Contrast: "without ambient it is 0",
-	Try:      "setpriv --reuid 1000 --regid 1000 --clear-groups --inh-caps +net_raw --ambient-caps +net_raw grep Cap /proc/self/status",
+	Try:      "setpriv --reuid 1000 --regid 1000 --clear-groups --inh-caps +net_raw --ambient-caps +net_raw grep CapEff /proc/self/status; setpriv --reuid 1000 --regid 1000 --clear-groups --inh-caps +net_raw grep CapEff /proc/self/status",
+	Shows:    "CapEff: 0000000000002000\nCapEff: 0000000000000000",
 }, func(ctx SpecContext) {
 	// The creator of a user namespace has all capabilities there, as UID 1000 too.
 	ids := []harness.Mapping{{Inside: user, Outside: 0, Size: 1}}
@@ -64,7 +66,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Man("capabilities(7)", "Effect of user ID changes")},
 	Needs:    claim.Needs{claim.Root},
 	Contrast: "permitted kept with PR_SET_KEEPCAPS",
-	Try:      "capsh --user=nobody --print; capsh --keep=1 --user=nobody --print",
+	Try:      "setpriv --reuid 1000 grep CapEff /proc/self/status; grep -c 'CapEff:.*0000000000000000' /proc/self/status",
+	Shows:    "CapEff: 0000000000000000\n0",
 }, func(ctx SpecContext) {
 	cleared := harness.Start(ctx)
 	before := harness.Got(cleared.Capget())
@@ -88,7 +91,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Man("capabilities(7)", "File capabilities")},
 	Needs:    claim.Needs{claim.Root, newPrivileges, fileCapabilities},
 	Contrast: "0 once the attribute is removed",
-	Try:      "cp /bin/cat /tmp/cat; setcap cap_net_raw+ep /tmp/cat; setpriv --reuid 1000 --regid 1000 --clear-groups /tmp/cat /proc/self/status | grep CapEff",
+	Try:      "cp /bin/cat /tmp/cat; setpriv --reuid 1000 --regid 1000 --clear-groups /tmp/cat /proc/self/status | grep CapEff; setcap cap_net_raw+ep /tmp/cat; setpriv --reuid 1000 --regid 1000 --clear-groups /tmp/cat /proc/self/status | grep CapEff",
+	Shows:    "CapEff: 0000000000000000\nCapEff: 0000000000002000",
 }, func(ctx SpecContext) {
 	host := harness.Start(ctx)
 	cat := copyCat(ctx, host)
@@ -140,7 +144,8 @@ var _ = claim.It(claim.Claim{
 	Needs:    claim.Needs{claim.Root, newPrivileges, fileCapabilities},
 	Contrast: "both take effect without the bit",
 	Core:     true,
-	Try:      "cp /bin/cat /tmp/suid; chmod u+s /tmp/suid; setpriv --reuid 1000 --regid 1000 --clear-groups --no-new-privs /tmp/suid /proc/self/status | grep Uid",
+	Try:      "cp /bin/cat /tmp/suid; chmod u+s /tmp/suid; setpriv --reuid 1000 --regid 1000 --clear-groups /tmp/suid /proc/self/status | grep Uid; setpriv --reuid 1000 --regid 1000 --clear-groups --no-new-privs /tmp/suid /proc/self/status | grep Uid",
+	Shows:    "Uid: 1000 0 0 0\nUid: 1000 1000 1000 1000",
 }, func(ctx SpecContext) {
 	host := harness.Start(ctx)
 	suid, caps := copyCat(ctx, host), copyCat(ctx, host)

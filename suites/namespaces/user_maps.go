@@ -19,7 +19,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Man("user_namespaces(7)", "Defining mappings")},
 	Needs:    claim.Needs{userNeed},
 	Contrast: "the first write succeeds, and what it wrote stays",
-	Try:      "unshare --user sh -c 'cat /proc/self/uid_map; sleep 9' & sleep 1; echo 0 1000 1 > /proc/$!/uid_map; echo 0 1000 1 > /proc/$!/uid_map",
+	Try:      "unshare --user sleep 99 & until p=$(pgrep -x -n sleep); do :; done; cat /proc/$p/uid_map; /bin/echo 0 1000 1 > /proc/$p/uid_map; /bin/echo 0 1000 1 > /proc/$p/uid_map; cat /proc/$p/uid_map",
+	Shows:    "/bin/echo: write error: Operation not permitted\n0 1000 1",
 }, func(ctx SpecContext) {
 	host := harness.Start(ctx)
 	sb := unmapped(ctx, host)
@@ -80,7 +81,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Man("user_namespaces(7)", "Defining mappings")},
 	Needs:    claim.Needs{claim.Root, userNeed},
 	Contrast: "two disjoint lines accepted in either order",
-	Try:      `unshare --user sleep 9 & sleep 1; echo 0 1000 0 > /proc/$!/uid_map; echo x > /proc/$!/uid_map; printf '0 1000 9\n5 2000 9\n' > /proc/$!/uid_map`,
+	Try:      "unshare --user sleep 99 & until p=$(pgrep -x -n sleep); do :; done; /bin/echo 0 1000 0 > /proc/$p/uid_map; /bin/echo x > /proc/$p/uid_map; /bin/echo '0 1000 9\n5 2000 9' > /proc/$p/uid_map; /bin/echo '5 2000 9\n0 1000 5' > /proc/$p/uid_map; cat /proc/$p/uid_map",
+	Shows:    "/bin/echo: write error: Invalid argument\n/bin/echo: write error: Invalid argument\n/bin/echo: write error: Invalid argument\n5 2000 9\n0 1000 5",
 }, func(ctx SpecContext) {
 	host := harness.Start(ctx)
 	sb := unmapped(ctx, host)
@@ -111,7 +113,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Man("user_namespaces(7)", "Defining mappings")},
 	Needs:    claim.Needs{claim.Root, userNeed},
 	Contrast: "340 accepted",
-	Try:      "unshare --user sleep 9 & sleep 1; seq 0 340 | awk '{print $1, $1+1, 1}' > /proc/$!/uid_map; seq 0 339 | awk '{print $1, $1+1, 1}' > /proc/$!/uid_map",
+	Try:      "unshare --user sleep 99 & until p=$(pgrep -x -n sleep); do :; done; seq 340 | sed 's/.*/& & 1/' > /tmp/340; seq 341 | sed 's/.*/& & 1/' > /tmp/341; for n in 341 340; do dd bs=64k if=/tmp/$n of=/proc/$p/uid_map 2>&1 | grep error; done; wc -l < /proc/$p/uid_map",
+	Shows:    "dd: error writing '/proc/<pid>/uid_map': Invalid argument\n340",
 }, func(ctx SpecContext) {
 	// Short lines: more than a page is EINVAL for its size.
 	lines := func(n int) string {
@@ -139,7 +142,6 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Man("user_namespaces(7)", "Defining mappings")},
 	Needs:    claim.Needs{claim.Root, userNeed},
 	Contrast: "without any map the file keeps its creator's own owner, 0",
-	Try:      "(needs two nested user namespaces with maps of several lines; newuidmap(1) writes such maps)",
 }, func(ctx SpecContext) {
 	const outer, ranges = 100000, 8
 	host := harness.Start(ctx)
@@ -173,7 +175,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Man("user_namespaces(7)", "uid_map and gid_map")},
 	Needs:    claim.Needs{userNeed},
 	Contrast: "the two readers differ on the same file",
-	Try:      "unshare --user --map-user=7 sleep 9 & sleep 1; cat /proc/$!/uid_map; unshare --user --map-user=5000 cat /proc/$!/uid_map",
+	Try:      "unshare --user --map-user=7 sleep 99 & until p=$(pgrep -x -n sleep); do :; done; cat /proc/$p/uid_map; unshare --user --map-user=5000 cat /proc/$p/uid_map",
+	Shows:    "7 0 1\n7 5000 1",
 }, func(ctx SpecContext) {
 	host := harness.Start(ctx)
 	ids := func(inside int) harness.Option {
@@ -197,7 +200,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Man("user_namespaces(7)", "Defining mappings")},
 	Needs:    claim.Needs{userNeed},
 	Contrast: "a mapped one is accepted",
-	Try:      "unshare --user --map-root-user sh -c 'unshare --user sleep 9 & sleep 1; echo 0 1 1 > /proc/$!/uid_map; echo 0 0 1 > /proc/$!/uid_map && cat /proc/$!/uid_map'",
+	Try:      "unshare --user --map-root-user sh -c 'unshare --user sleep 99 & until p=$(pgrep -x -n sleep); do :; done; /bin/echo 0 1 1 > /proc/$p/uid_map; /bin/echo 0 0 1 > /proc/$p/uid_map; cat /proc/$p/uid_map'",
+	Shows:    "/bin/echo: write error: Operation not permitted\n0 0 1",
 }, func(ctx SpecContext) {
 	parent := harness.Start(ctx, harness.New(namespace.User))
 	sb := unmapped(ctx, parent)
@@ -219,7 +223,8 @@ var _ = claim.It(claim.Claim{
 	Needs:    claim.Needs{claim.Root, userNeed},
 	Contrast: "works with it; another ID needs only CAP_SETUID",
 	Since:    "5.12",
-	Try:      "setpriv --bounding-set -setfcap --inh-caps -setfcap sh -c 'unshare --user sleep 9 & sleep 1; echo 0 0 1 > /proc/$!/uid_map; echo 0 1000 1 > /proc/$!/uid_map && cat /proc/$!/uid_map'",
+	Try:      "setpriv --bounding-set -setfcap --inh-caps -setfcap sh -c 'unshare --user sleep 99 & until p=$(pgrep -x -n sleep); do :; done; /bin/echo 0 0 1 > /proc/$p/uid_map; /bin/echo 0 1000 1 > /proc/$p/uid_map; cat /proc/$p/uid_map'",
+	Shows:    "/bin/echo: write error: Operation not permitted\n0 1000 1",
 }, func(ctx SpecContext) {
 	parent := harness.Start(ctx)
 	harness.Must(parent.Capset(harness.Capabilities{Effective: 1 << unix.CAP_SETUID, Permitted: 1 << unix.CAP_SETUID}))
@@ -243,7 +248,8 @@ var _ = claim.It(claim.Claim{
 	Needs:    claim.Needs{claim.Root, userNeed},
 	Contrast: "with a single-ID map it is EINVAL",
 	Core:     true,
-	Try:      "unshare --user --map-users=0,0,65536 --map-groups=0,0,65536 setpriv --reuid 999 id; unshare --user --map-root-user setpriv --reuid 999 id",
+	Try:      "unshare --user sleep 99 & until p=$(pgrep -x -n sleep); do :; done; for f in uid_map gid_map; do echo 0 100000 1000 > /proc/$p/$f; done; nsenter --user --target $p setpriv --reuid 999 id -u; unshare --user --map-root-user setpriv --reuid 999 id -u",
+	Shows:    "999\nsetpriv: setresuid failed: Invalid argument",
 }, func(ctx SpecContext) {
 	all := []harness.Mapping{{Inside: 0, Outside: 0, Size: 65536}}
 	wide := harness.Start(ctx, harness.New(namespace.User), harness.WithIDs(all, all))
@@ -261,7 +267,6 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Man("user_namespaces(7)", "and unshare")},
 	Needs:    claim.Needs{userNeed},
 	Contrast: "every creation before that works",
-	Try:      "(needs a loop of unshare --user --map-root-user, 34 deep)",
 }, func(ctx SpecContext) {
 	const limit = 33
 	at := userDepth()
@@ -308,7 +313,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Man("user_namespaces(7)", "Capabilities")},
 	Needs:    claim.Needs{claim.Root, userNeed, unprivileged, utsNeed},
 	Contrast: "an unrelated user gets EPERM",
-	Try:      "setpriv --reuid 1000 --regid 1000 --clear-groups unshare --user --uts sleep 9 & sleep 1; nsenter --uts --target $(pgrep -n sleep) hostname by-host-root",
+	Try:      "setpriv --reuid 1000 --regid 1000 --clear-groups unshare --user --uts sleep 99 & until p=$(pgrep -x -n sleep); do :; done; nsenter --uts --target $p hostname by-host-root; nsenter --uts --target $p hostname; setpriv --reuid 1001 --regid 1001 --clear-groups nsenter --uts --target $p true",
+	Shows:    "by-host-root\nnsenter: …: Permission denied",
 }, func(ctx SpecContext) {
 	sb := ordinary(ctx)
 	child := harness.Start(ctx, harness.Under(sb), harness.New(namespace.User, namespace.UTS), harness.WithoutIDs())
@@ -331,7 +337,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Man("user_namespaces(7)", "Capabilities")},
 	Needs:    claim.Needs{userNeed, utsNeed},
 	Contrast: "its own UTS namespace can be joined",
-	Try:      "unshare --user --map-root-user --uts sleep 9 & sleep 1; unshare --user --map-root-user nsenter --uts=/proc/$!/ns/uts hostname x",
+	Try:      "unshare --user --map-root-user --uts sleep 99 & until p=$(pgrep -x -n sleep); do :; done; unshare --user --map-root-user nsenter --uts=/proc/$p/ns/uts hostname x; nsenter --uts=/proc/$p/ns/uts hostname by-parent && echo the parent may",
+	Shows:    "nsenter: …: …\nthe parent may",
 }, func(ctx SpecContext) {
 	host := harness.Start(ctx)
 	sibling := harness.Start(ctx, harness.Under(host), harness.New(namespace.User, namespace.UTS))
@@ -374,7 +381,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Man("unshare(2)", "ERRORS"), claim.Man("clone(2)", "ERRORS")},
 	Needs:    claim.Needs{userNeed},
 	Contrast: "works once mapped",
-	Try:      "unshare --user unshare --user id; unshare --user --map-root-user unshare --user id",
+	Try:      "unshare --user unshare --user true; unshare --user --map-root-user unshare --user echo made",
+	Shows:    "unshare: unshare failed: Operation not permitted\nmade",
 }, func(ctx SpecContext) {
 	sb := unmapped(ctx, harness.Start(ctx))
 	refused := sb.Unshare(unix.CLONE_NEWUSER)
@@ -394,7 +402,6 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Man("proc(5)", "/proc/pid")},
 	Needs:    claim.Needs{claim.Root, userNeed, undumpable},
 	Contrast: "global root for a process that entered the namespace without exec",
-	Try:      "(needs a program that its executor may not read, run as another UID than the namespace's root; stat -c %u /proc/PID/status shows the owner)",
 }, func(ctx SpecContext) {
 	const outer, inner = 100000, 5
 	host := harness.Start(ctx)

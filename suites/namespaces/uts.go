@@ -22,6 +22,7 @@ var _ = claim.It(claim.Claim{
 	Contrast: "a child in the same namespace does change it",
 	Core:     true,
 	Try:      "unshare --uts sh -c 'hostname inside; hostname'; hostname",
+	Shows:    "inside\n<host>",
 }, func(ctx SpecContext) {
 	host := harness.Start(ctx, harness.New(namespace.UTS))
 	harness.Must(host.Sethostname("outside"))
@@ -41,7 +42,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Article("Introduction to Linux Namespaces"), claim.Man("uts_namespaces(7)", "")},
 	Needs:    claim.Needs{utsNeed},
 	Contrast: "same-namespace change is seen",
-	Try:      "unshare --uts sh -c 'domainname inside; domainname'; domainname",
+	Try:      "unshare --uts sh -c 'echo inside > /proc/sys/kernel/domainname; cat /proc/sys/kernel/domainname'; cat /proc/sys/kernel/domainname",
+	Shows:    "inside\n<domain>",
 }, func(ctx SpecContext) {
 	host := harness.Start(ctx, harness.New(namespace.UTS))
 	harness.Must(host.Setdomainname("outside"))
@@ -60,7 +62,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Man("uts_namespaces(7)", ""), claim.Man("clone(2)", "CLONE_NEWUTS")},
 	Needs:    claim.Needs{utsNeed},
 	Contrast: "a later change by the creator does not follow",
-	Try:      "unshare --uts hostname; hostname",
+	Try:      "hostname; unshare --uts hostname; unshare --uts hostname changed; hostname",
+	Shows:    "<host>\n<host>\n<host>",
 }, func(ctx SpecContext) {
 	host := harness.Start(ctx, harness.New(namespace.UTS))
 	harness.Must(host.Sethostname("copied"))
@@ -81,6 +84,7 @@ var _ = claim.It(claim.Claim{
 	Needs:    claim.Needs{utsNeed},
 	Contrast: "outside does not",
 	Try:      "unshare --uts sh -c '(hostname shared); hostname'",
+	Shows:    "shared",
 }, func(ctx SpecContext) {
 	host := harness.Start(ctx)
 	member := harness.Start(ctx, harness.Under(host), harness.New(namespace.UTS))
@@ -98,6 +102,7 @@ var _ = claim.It(claim.Claim{
 	Needs:    claim.Needs{claim.Root, utsNeed},
 	Contrast: "outside equals uname",
 	Try:      "unshare --uts sh -c 'hostname inside; cat /proc/sys/kernel/hostname'; cat /proc/sys/kernel/hostname",
+	Shows:    "inside\n<host>",
 }, func(ctx SpecContext) {
 	const path = "/proc/sys/kernel/hostname"
 	host := harness.Start(ctx)
@@ -117,7 +122,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Man("sethostname(2)", "ERRORS"), claim.Man("user_namespaces(7)", "Interaction")},
 	Needs:    claim.Needs{utsNeed, claim.Namespace(namespace.User)},
 	Contrast: "works in an own UTS namespace",
-	Try:      "unshare --user --map-root-user hostname x; unshare --user --map-root-user --uts hostname x",
+	Try:      "unshare --user --map-root-user hostname x; unshare --user --map-root-user --uts sh -c 'hostname x; hostname'",
+	Shows:    "hostname: you must be root to change the host name\nx",
 }, func(ctx SpecContext) {
 	host := harness.Start(ctx, harness.New(namespace.UTS))
 	refused := harness.Start(ctx, harness.Under(host), harness.New(namespace.User)).Sethostname("x")
@@ -134,6 +140,7 @@ var _ = claim.It(claim.Claim{
 	Needs:    claim.Needs{utsNeed},
 	Contrast: "length 64 read back",
 	Try:      "unshare --uts sh -c 'hostname $(printf %064d 1); hostname; hostname $(printf %065d 1)'",
+	Shows:    "0000000000000000000000000000000000000000000000000000000000000001\nhostname: name too long",
 }, func(ctx SpecContext) {
 	sb := harness.Start(ctx, harness.New(namespace.UTS))
 	name := strings.Repeat("a", 64)
@@ -151,7 +158,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Article("Introduction to Linux Namespaces"), claim.Man("uts_namespaces(7)", "says NIS")},
 	Needs:    claim.Needs{utsNeed, claim.Namespace(namespace.Mount)},
 	Contrast: "a bind mount over /etc/resolv.conf is what isolates them",
-	Try:      "unshare --uts cat /etc/resolv.conf; cat /etc/resolv.conf",
+	Try:      `cksum < /etc/hosts; unshare --uts cksum < /etc/hosts; unshare --uts --mount sh -c "mount --bind /dev/null /etc/hosts; cat /etc/hosts"`,
+	Shows:    "<sum> <size>\n<sum> <size>",
 }, func(ctx SpecContext) {
 	host := harness.Start(ctx, harness.New(namespace.Mount))
 	dir := host.MkdirTemp()

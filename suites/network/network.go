@@ -21,7 +21,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Article("Virtual Ethernet"), claim.Man("veth(4)", "")},
 	Needs:    claim.Needs{vethNeed},
 	Contrast: "another type adds one",
-	Try:      "ip link add veth0 type veth peer name veth1; ip link show type veth; ip link del veth0",
+	Try:      "ip link add veth0 type veth peer name veth1; ip -br link show type veth; ip link del veth0",
+	Shows:    "veth1@veth0 …\nveth0@veth1 …",
 }, func(ctx SpecContext) {
 	host := NewTopology(ctx).Host("host")
 	count := func() int { return len(probe.Links.In(host.Agent, probe.None{})) }
@@ -44,7 +45,8 @@ var _ = claim.It(claim.Claim{
 	Needs:    claim.Needs{vethNeed},
 	Contrast: "no reply when the peer is down",
 	Core:     true,
-	Try:      "ping -c 1 10.0.0.2; nsenter --net --target PID ping -c 1 10.0.0.1",
+	Try:      "unshare --net sleep 99 & until p=$(pgrep -x -n sleep); do :; done; ip link add v0 type veth peer name v1; ip link set v1 netns $p; ip addr add 10.0.0.1/24 dev v0; ip link set v0 up; nsenter --net --target $p sh -c 'ip addr add 10.0.0.2/24 dev v1; ip link set v1 up; ping -qc 1 10.0.0.1' | grep -o '1 received'; ping -qc 1 10.0.0.2 | grep -o '1 received'",
+	Shows:    "1 received\n1 received",
 }, func(ctx SpecContext) {
 	_, host, container := pair(ctx)
 	there := probe.Ping.In(host.Agent, probe.Echo{Dst: "10.0.0.2", Size: 1000, Within: replyTime})
@@ -65,7 +67,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Man("veth(4)", ""), claim.Man("network_namespaces(7)", "")},
 	Needs:    claim.Needs{vethNeed},
 	Contrast: "found otherwise",
-	Try:      "ip link add v0 type veth peer name v1; ip link del v0; ip link show v1",
+	Try:      "unshare --net sleep 99 & until p=$(pgrep -x -n sleep); do :; done; ip link add v0 type veth peer name v1; ip link set v1 netns $p; nsenter --net --target $p ip link del v1; ip link show v0",
+	Shows:    `Device "v0" does not exist.`,
 }, func(ctx SpecContext) {
 	_, host, container := pair(ctx)
 	has := func(h *Host, name string) bool {
@@ -84,7 +87,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Article("(A)"), claim.Man("veth(4)", "")},
 	Needs:    claim.Needs{vethNeed},
 	Contrast: "LOWER_UP with both up",
-	Try:      "ip link set veth1 down; ip link show veth0; ip link set veth1 up; ip link show veth0",
+	Try:      "ip link add veth0 type veth peer name veth1; ip link set veth0 up; ip link show veth0 | grep -o NO-CARRIER; ip link set veth1 up; ip link show veth0 | grep -o LOWER_UP",
+	Shows:    "NO-CARRIER\nLOWER_UP",
 }, func(ctx SpecContext) {
 	_, host, container := pair(ctx)
 	// The carrier follows in the kernel's link watch work.
@@ -103,7 +107,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Article("(A)")},
 	Needs:    claim.Needs{vethNeed},
 	Contrast: "in one namespace the peer's name is shown",
-	Try:      "ip link add veth0 type veth peer name veth1 netns PID; ip link show veth0",
+	Try:      "unshare --net sleep 99 & until p=$(pgrep -x -n sleep); do :; done; ip link add v0 type veth peer name v1; ip link set v1 netns $p; ip link show v0 | grep -o -E 'v0@if[0-9]+|link-netnsid [0-9]+'",
+	Shows:    "v0@if<index>\nlink-netnsid <id>",
 }, func(ctx SpecContext) {
 	_, host, container := pair(ctx)
 	near, far := host.Link("veth0"), container.Link("eth0")
@@ -122,7 +127,8 @@ var _ = claim.It(claim.Claim{
 	Needs:    claim.Needs{vethNeed},
 	Contrast: "the other end stays",
 	Core:     true,
-	Try:      "ip link set veth1 netns PID; ip link show veth1; nsenter --net --target PID ip link show veth1",
+	Try:      "unshare --net sleep 99 & until p=$(pgrep -x -n sleep); do :; done; ip link add v0 type veth peer name v1; ip link set v1 netns $p; ip link show v1; nsenter --net --target $p ip -br link show v1",
+	Shows:    "Device \"v1\" does not exist.\nv1@if<index> …",
 }, func(ctx SpecContext) {
 	t := NewTopology(ctx)
 	host := t.Host("host")
@@ -146,7 +152,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Article("(A)")},
 	Needs:    claim.Needs{vethNeed},
 	Contrast: "lo has MTU 65536",
-	Try:      "ip link add veth0 type veth; ip link set veth0 up; ip link show veth0",
+	Try:      "ip link add veth0 type veth peer name veth1; ip link set veth0 up; ip link show veth0 | grep -o 'mtu.*qdisc [a-z]*'; ip link show lo | grep -o 'mtu.*qdisc'",
+	Shows:    "mtu 1500 qdisc noqueue\nmtu 65536 qdisc",
 }, func(ctx SpecContext) {
 	_, host, _ := pair(ctx)
 	veth, lo := host.Link("veth0"), host.Link("lo")
@@ -162,7 +169,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Article("(A)")},
 	Needs:    claim.Needs{vethNeed, ipv6Need},
 	Contrast: "a down link has none",
-	Try:      "ip link set veth0 up; ip -6 addr show veth0",
+	Try:      "ip link add veth0 address 02:00:00:00:00:01 type veth peer name veth1; ip link set veth0 up; ip link set veth1 up; ip -6 -br addr show veth0",
+	Shows:    "veth0@veth1 … fe80::ff:fe00:1/64",
 }, func(ctx SpecContext) {
 	t := NewTopology(ctx)
 	host := t.Host("host")
@@ -184,7 +192,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Article("(B) Tiny Linux Container")},
 	Needs:    claim.Needs{vethNeed, bridgeNeed},
 	Contrast: "reply after adding br0",
-	Try:      "(two containers, each with a veth to the host) nsenter --net --target PID1 ping -c 1 10.0.0.12",
+	Try:      "ip link add br0 type bridge; ip link set br0 up; for i in 1 2; do ip netns add c$i; ip link add v$i type veth peer name eth0 netns c$i; ip link set v$i up; ip -n c$i addr add 10.0.0.1$i/24 dev eth0; ip -n c$i link set eth0 up; done; ip netns exec c1 ping -qc 1 -W 1 10.0.0.12 | grep -o '[01] received'; ip link set v1 master br0; ip link set v2 master br0; until ip netns exec c1 ping -qc 1 -W 1 10.0.0.12 > /dev/null; do :; done; echo reached",
+	Shows:    "0 received\nreached",
 }, func(ctx SpecContext) {
 	t := NewTopology(ctx)
 	host := t.Host("host")
@@ -208,7 +217,8 @@ var _ = claim.It(claim.Claim{
 	Needs:    claim.Needs{vethNeed, bridgeNeed},
 	Contrast: "no reply with one port detached",
 	Core:     true,
-	Try:      "ip link add br0 type bridge; ip link set veth1 master br0; ip link set veth2 master br0; ip link set br0 up; nsenter --net --target PID1 ping -c 1 10.0.0.12",
+	Try:      "ip link add br0 type bridge; ip link set br0 up; for i in 1 2; do ip netns add c$i; ip link add v$i type veth peer name eth0 netns c$i; ip link set v$i master br0 up; ip -n c$i addr add 10.0.0.1$i/24 dev eth0; ip -n c$i link set eth0 up; done; ip netns exec c1 ping -qc 1 -W 1 10.0.0.12 | grep -o '[01] received'; ip link set v2 nomaster; ip netns exec c1 ping -qc 1 -W 1 10.0.0.12 | grep -o '[01] received'",
+	Shows:    "1 received\n0 received",
 }, func(ctx SpecContext) {
 	_, host, c := bridged(ctx, 3)
 	there, back := c[0].reaches("10.0.0.12"), c[1].reaches("10.0.0.11")
@@ -228,7 +238,6 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Article("Bridge Networking")},
 	Needs:    claim.Needs{vethNeed, bridgeNeed},
 	Contrast: "not when the port is detached",
-	Try:      "(needs a program that sends raw frames, ethertype 0x88b5)",
 }, func(ctx SpecContext) {
 	_, host, c := bridged(ctx, 2)
 	arrives := func(mark string) func() bool {
@@ -327,7 +336,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Article("Setting Up Bridge Network"), claim.Article2("Testing Network Connectivity")},
 	Needs:    claim.Needs{vethNeed, bridgeNeed},
 	Contrast: "no reply before the address is set",
-	Try:      "ip addr add 10.0.0.1/24 dev br0; ping -c 1 10.0.0.11",
+	Try:      "ip link add br0 type bridge; ip link set br0 up; for i in 1 2; do ip netns add c$i; ip link add v$i type veth peer name eth0 netns c$i; ip link set v$i master br0 up; ip -n c$i addr add 10.0.0.1$i/24 dev eth0; ip -n c$i link set eth0 up; done; ping -c 1 10.0.0.11; ip addr add 10.0.0.1/24 dev br0; ping -qc 1 10.0.0.11 | grep -o '1 received'",
+	Shows:    "ping: connect: Network is unreachable\n1 received",
 }, func(ctx SpecContext) {
 	_, host, c := bridged(ctx, 2)
 	before := c[0].silent("10.0.0.1")
@@ -346,7 +356,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Article("Setting Up Bridge Network")},
 	Needs:    claim.Needs{vethNeed, bridgeNeed},
 	Contrast: "an explicitly set MAC stays",
-	Try:      "ip link show br0; ip link show master br0",
+	Try:      "ip link add br0 type bridge; for i in 3 2; do ip link add v$i address 02:00:00:00:00:0$i type veth peer name p$i; ip link set v$i master br0; ip link show br0 | grep -o 'ether [0-9:]*'; done",
+	Shows:    "ether 02:00:00:00:00:03\nether 02:00:00:00:00:02",
 }, func(ctx SpecContext) {
 	t := NewTopology(ctx)
 	host := t.Host("host")
@@ -375,7 +386,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Article2("On Host")},
 	Needs:    claim.Needs{vethNeed, bridgeNeed},
 	Contrast: "with STP on a raised port must first listen and learn",
-	Try:      "ip link add br0 type bridge; cat /sys/class/net/br0/bridge/stp_state",
+	Try:      "ip link add br0 type bridge; ip -d link show br0 | grep -o 'stp_state [01]'; ip link add v0 master br0 type veth peer name v1; ip link set v1 up; ip link set v0 up; ip link set br0 up; bridge link show dev v0 | grep -o 'state forwarding'",
+	Shows:    "stp_state 0\nstate forwarding",
 }, func(ctx SpecContext) {
 	_, host, c := bridged(ctx, 2)
 	at := sysClassNet(ctx, host)
@@ -466,7 +478,8 @@ var _ = claim.It(claim.Claim{
 	Needs:    claim.Needs{vethNeed, bridgeNeed, vxlanNeed},
 	Contrast: "no reply with the tunnel down",
 	Core:     true,
-	Try:      "ip link add vxlan0 type vxlan id 100 local 192.0.2.1 remote 192.0.2.2 dstport 4789; ip link set vxlan0 master br0 up",
+	Try:      "for i in 1 2; do ip netns add h$i; done; ip link add eth0 netns h1 type veth peer name eth0 netns h2; for i in 1 2; do ip -n h$i addr add 192.0.2.$i/24 dev eth0; ip -n h$i link set eth0 up; ip -n h$i link add vxlan0 type vxlan id 100 local 192.0.2.$i remote 192.0.2.$((3 - i)) dstport 4789; ip -n h$i addr add 10.0.0.$i/24 dev vxlan0; ip -n h$i link set vxlan0 up; done; ip netns exec h1 ping -qc 1 -W 1 10.0.0.2 | grep -o '[01] received'; ip -n h2 link set vxlan0 down; ip netns exec h1 ping -qc 1 -W 1 10.0.0.2 | grep -o '[01] received'",
+	Shows:    "1 received\n0 received",
 }, func(ctx SpecContext) {
 	o := newOverlay(ctx, overlayOptions{})
 	there, back := o.c1.reaches("10.0.0.12"), o.c2.reaches("10.0.0.11")
@@ -486,7 +499,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Article2("Configuring VXLAN")},
 	Needs:    claim.Needs{vethNeed, bridgeNeed, vxlanNeed},
 	Contrast: "reply for 100 and 100",
-	Try:      "ip link add vxlan0 type vxlan id 101 local 192.0.2.2 remote 192.0.2.1 dstport 4789",
+	Try:      "for i in 1 2; do ip netns add h$i; done; ip link add eth0 netns h1 type veth peer name eth0 netns h2; for i in 1 2; do ip -n h$i addr add 192.0.2.$i/24 dev eth0; ip -n h$i link set eth0 up; ip -n h$i link add vxlan0 type vxlan id 10$i local 192.0.2.$i remote 192.0.2.$((3 - i)) dstport 4789; ip -n h$i addr add 10.0.0.$i/24 dev vxlan0; ip -n h$i link set vxlan0 up; done; ip netns exec h1 ping -qc 1 -W 1 10.0.0.2 | grep -o '[01] received'",
+	Shows:    "0 received",
 }, func(ctx SpecContext) {
 	other := newOverlay(ctx, overlayOptions{vni2: 101}).c1.silent("10.0.0.12")
 	same := newOverlay(ctx, overlayOptions{}).c1.reaches("10.0.0.12")
@@ -501,7 +515,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Article2("How VXLAN Works")},
 	Needs:    claim.Needs{vethNeed, bridgeNeed, vxlanNeed},
 	Contrast: "reply when equal",
-	Try:      "ip link add vxlan0 type vxlan id 100 local 192.0.2.2 remote 192.0.2.1 dstport 4790",
+	Try:      "for i in 1 2; do ip netns add h$i; done; ip link add eth0 netns h1 type veth peer name eth0 netns h2; for i in 1 2; do ip -n h$i addr add 192.0.2.$i/24 dev eth0; ip -n h$i link set eth0 up; ip -n h$i link add vxlan0 type vxlan id 100 local 192.0.2.$i remote 192.0.2.$((3 - i)) dstport 478$i; ip -n h$i addr add 10.0.0.$i/24 dev vxlan0; ip -n h$i link set vxlan0 up; done; ip netns exec h1 ping -qc 1 -W 1 10.0.0.2 | grep -o '[01] received'",
+	Shows:    "0 received",
 }, func(ctx SpecContext) {
 	other := newOverlay(ctx, overlayOptions{port2: 4790}).c1.silent("10.0.0.12")
 	same := newOverlay(ctx, overlayOptions{}).c1.reaches("10.0.0.12")
@@ -534,7 +549,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Article2("How VXLAN Works says the default is 4789"), claim.Man("ip-link(8)", "")},
 	Needs:    claim.Needs{vxlanNeed},
 	Contrast: "dstport 4789 when given",
-	Try:      "ip link add vxlan0 type vxlan id 100 remote 192.0.2.2; ip -d link show vxlan0",
+	Try:      "ip link add vxlan0 type vxlan id 100 remote 192.0.2.2 2>/dev/null; ip -d link show vxlan0 | grep -o 'dstport [0-9]*'; ip link add vxlan1 type vxlan id 101 remote 192.0.2.2 dstport 4789; ip -d link show vxlan1 | grep -o 'dstport [0-9]*'",
+	Shows:    "dstport 8472\ndstport 4789",
 }, func(ctx SpecContext) {
 	host := NewTopology(ctx).Host("host")
 	probe.AddLink.In(host.Agent, probe.Link{Kind: "vxlan", Name: "default0", ID: 100, Remote: "192.0.2.2"})
@@ -612,7 +628,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Article2("How VXLAN Works"), claim.Doc("not stated there", "")},
 	Needs:    claim.Needs{vethNeed, bridgeNeed, vxlanNeed},
 	Contrast: "1400-byte ping answered",
-	Try:      "ip link add vxlan0 type vxlan id 100 dev eth0 remote 192.0.2.2 dstport 4789; ip link show vxlan0",
+	Try:      "ip link add veth0 type veth peer name veth1; ip link add vxlan0 type vxlan id 100 dev veth0 remote 192.0.2.2 dstport 4789; ip link show veth0 | grep -o 'mtu [0-9]*'; ip link show vxlan0 | grep -o 'mtu [0-9]*'",
+	Shows:    "mtu 1500\nmtu 1450",
 }, func(ctx SpecContext) {
 	o := newOverlay(ctx, overlayOptions{})
 	mtu, bridge := o.h1.Link("vxlan0").MTU, o.h1.Link("br0").MTU
@@ -701,7 +718,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Man("network_namespaces(7)", ""), claim.Man("ipv6(7)", "")},
 	Needs:    claim.Needs{vethNeed, bridgeNeed, ipv6Need},
 	Contrast: "no reply with the port detached",
-	Try:      "nsenter --net --target PID1 ping -6 -c 1 fd00::12",
+	Try:      "ip link add br0 type bridge; ip link set br0 up; for i in 1 2; do ip netns add c$i; ip link add v$i type veth peer name eth0 netns c$i; ip link set v$i master br0 up; ip -n c$i addr add 10.0.0.1$i/24 dev eth0; ip -n c$i link set eth0 up; done; for i in 1 2; do ip -n c$i addr add fd00::1$i/64 dev eth0 nodad; done; ip netns exec c1 ping -6 -qc 1 fd00::12 | grep -o '1 received'",
+	Shows:    "1 received",
 }, func(ctx SpecContext) {
 	_, host, c := bridged(ctx, 2)
 	for i, h := range c {
@@ -721,7 +739,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Man("network_namespaces(7)", ""), claim.Doc("kernel ip-sysctl", "")},
 	Needs:    claim.Needs{vethNeed, ipv6Need},
 	Contrast: "reply with conf.all.forwarding=1; other namespaces stay 0",
-	Try:      "sysctl net.ipv6.conf.all.forwarding=1",
+	Try:      "cd /proc/sys/net; echo 1 > ipv4/ip_forward; cat ipv6/conf/all/forwarding; unshare --net sh -c 'echo 1 > ipv6/conf/all/forwarding; cat ipv6/conf/all/forwarding'; cat ipv6/conf/all/forwarding",
+	Shows:    "0\n1\n0",
 }, func(ctx SpecContext) {
 	t := NewTopology(ctx)
 	router := t.Host("router")
@@ -756,7 +775,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Doc("kernel ip-sysctl disable_ipv6", "")},
 	Needs:    claim.Needs{vethNeed, ipv6Need},
 	Contrast: "present before; other namespaces unaffected",
-	Try:      "sysctl net.ipv6.conf.all.disable_ipv6=1; ip -6 addr",
+	Try:      "ip -6 -br addr show lo; echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6; ip -6 -br addr show lo",
+	Shows:    "lo UNKNOWN ::1/128",
 }, func(ctx SpecContext) {
 	_, host, container := pair(ctx)
 	host.Address("veth0", "fd00::1/64")

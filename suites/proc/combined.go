@@ -21,7 +21,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Article("Using the unshare User-space Tool")},
 	Needs:    claim.Needs{claim.Namespace(namespace.PID), claim.Namespace(namespace.Network)},
 	Contrast: "a plain chroot lists the host's",
-	Try:      "unshare --pid --mount --net -f chroot /tmp/tiny-linux sh -c 'mount -t proc proc /proc; ps aux; ip addr show'",
+	Try:      `unshare --pid --mount --net -f sh -c 'mount -t proc proc /tmp/tiny-linux/proc; chroot /tmp/tiny-linux ls /proc | grep -E "^[0-9]"; chroot /tmp/tiny-linux ip addr show'`,
+	Shows:    "1\n<ls>\n<grep>\n…lo: …LOOPBACK…\n…",
 }, func(ctx SpecContext) {
 	for _, root := range rootfs.Each(ctx) {
 		host := harness.Start(ctx)
@@ -45,7 +46,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Article("(A) Alpine Linux Container")},
 	Needs:    claim.Needs{claim.Namespace(namespace.PID), claim.Namespace(namespace.UTS)},
 	Contrast: "with --uts it can be changed without effect outside",
-	Try:      "env -i HOSTNAME=alpine-linux unshare --pid --mount --net -f chroot /tmp/tiny-linux hostname",
+	Try:      `env HOSTNAME=alpine-linux unshare --pid --mount --net -f chroot /tmp/tiny-linux hostname; unshare --uts sh -c "hostname alpine-linux; hostname"; hostname`,
+	Shows:    "<host>\nalpine-linux\n<host>",
 }, func(ctx SpecContext) {
 	for _, root := range rootfs.Each(ctx) {
 		host := harness.Start(ctx)
@@ -66,7 +68,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Article("Using the unshare User-space Tool")},
 	Needs:    claim.Needs{claim.Namespace(namespace.PID), claim.Namespace(namespace.Network)},
 	Contrast: "mnt, net and pid differ",
-	Try:      "unshare --pid --mount --net -f ls -l /proc/self/ns; ls -l /proc/self/ns",
+	Try:      "for t in uts ipc user net pid mnt; do readlink /proc/self/ns/$t; done; unshare --pid --mount --net -f sh -c 'for t in uts ipc user net pid mnt; do readlink /proc/self/ns/$t; done'",
+	Shows:    "uts:[<uts>]\nipc:[<ipc>]\nuser:[<user>]\nnet:[<net>]\npid:[<pid>]\nmnt:[<mnt>]\nuts:[<uts>]\nipc:[<ipc>]\nuser:[<user>]\nnet:[<own net>]\npid:[<own pid>]\nmnt:[<own mnt>]",
 }, func(ctx SpecContext) {
 	host := harness.Start(ctx)
 	in := container(ctx, host, rootfs.Tiny(ctx))
@@ -92,7 +95,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Article("Introduction to Chroot"), claim.Man("user_namespaces(7)", "")},
 	Needs:    claim.Needs{claim.Root, claim.Namespace(namespace.User)},
 	Contrast: "with a user namespace by 65534",
-	Try:      "unshare --pid --mount --net -f touch /tmp/x; stat -c %u /tmp/x",
+	Try:      "chmod 777 /tmp; unshare --pid --mount --net -f touch /tmp/x; setpriv --reuid 1000 --regid 1000 --clear-groups unshare --user --map-root-user touch /tmp/y; stat -c %u /tmp/x /tmp/y",
+	Shows:    "0\n1000",
 }, func(ctx SpecContext) {
 	host := harness.Start(ctx)
 	dir := host.MkdirTemp()
@@ -115,7 +119,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Article("(A)"), claim.Article2("")},
 	Needs:    claim.Needs{claim.Namespace(namespace.PID), claim.Namespace(namespace.Network)},
 	Contrast: "its net link differs from the host's",
-	Try:      "ps -C sh -o pid,comm; readlink /proc/PID/root /proc/PID/ns/net",
+	Try:      "unshare --pid --mount --net -f --kill-child chroot /tmp/tiny-linux sleep 99 & until p=$(pgrep -x -n bb) || p=$(pgrep -x -n sleep); do :; done; readlink /proc/$p/root /proc/$p/ns/net /proc/self/ns/net",
+	Shows:    "/tmp/tiny-linux\nnet:[<inside>]\nnet:[<outside>]",
 }, func(ctx SpecContext) {
 	host, tiny := harness.Start(ctx), rootfs.Tiny(ctx)
 	in := container(ctx, host, tiny)
@@ -141,7 +146,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Article("Introduction to Linux Namespaces"), claim.Man("namespaces(7)", "")},
 	Needs:    claim.Needs{claim.Namespace(namespace.PID), claim.Namespace(namespace.Network), claim.Namespace(namespace.UTS)},
 	Contrast: "without namespaces the port gives EADDRINUSE",
-	Try:      "for i in 1 2; do unshare --pid --fork --uts --net sh -c 'hostname same; ip link set lo up; echo $$; hostname' & done",
+	Try:      "for i in 1 2; do unshare --pid --fork --uts --net sh -c 'hostname same; ip link set lo up; echo $$ $(hostname) $(ip -br -4 addr show lo)'; done",
+	Shows:    "1 same lo UNKNOWN 127.0.0.1/8\n1 same lo UNKNOWN 127.0.0.1/8",
 }, func(ctx SpecContext) {
 	host := harness.Start(ctx)
 	var seen []string
@@ -172,7 +178,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Article("Introduction to Containers")},
 	Needs:    claim.Needs{claim.Namespace(namespace.PID), claim.Namespace(namespace.Network)},
 	Contrast: "no PID left after stop",
-	Try:      "for i in $(seq 10); do unshare --pid --fork --mount --net sleep 1 & done; lsns -t pid",
+	Try:      "for i in $(seq 10); do unshare --pid --fork sleep 99 & done; until test $(pgrep -c -x sleep) = 10; do :; done; for p in $(pgrep -x sleep); do readlink /proc/$p/ns/pid; done | sort -u | wc -l; pkill -9 -x sleep; wait; pgrep -c -x sleep",
+	Shows:    "10\n…\n0",
 }, func(ctx SpecContext) {
 	host := harness.Start(ctx)
 	links := map[harness.File]bool{}
@@ -208,7 +215,8 @@ var _ = claim.It(claim.Claim{
 	Text:     "A rootfs copied to another directory behaves the same.",
 	Source:   claim.Sources{claim.Article("Introduction to Containers")},
 	Contrast: "removing its busybox breaks it, so nothing of the host is used",
-	Try:      "cp -a /tmp/tiny-linux /tmp/elsewhere; chroot /tmp/elsewhere sh -c 'ls /; uname -r'",
+	Try:      "cp -a /tmp/tiny-linux /tmp/elsewhere; chroot /tmp/elsewhere cat /etc/hostname; rm /tmp/elsewhere/bin/bb; chroot /tmp/elsewhere cat /etc/hostname",
+	Shows:    "tiny-linux\nchroot: failed to run command 'cat': No such file or directory",
 }, func(ctx SpecContext) {
 	for _, root := range rootfs.Each(ctx) {
 		host := harness.Start(ctx, harness.New(namespace.Mount))

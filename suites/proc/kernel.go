@@ -33,7 +33,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Article("The /proc Virtual Filesystem"), claim.Man("uname(2)", "")},
 	Needs:    claim.Needs{claim.Namespace(namespace.PID)},
 	Contrast: "/etc/os-release differs",
-	Try:      "uname -rv; chroot /tmp/tiny-linux uname -a",
+	Try:      "uname -r; chroot /tmp/tiny-linux uname -r",
+	Shows:    "<release>\n<release>",
 }, func(ctx SpecContext) {
 	for _, root := range rootfs.Each(ctx) {
 		host := harness.Start(ctx)
@@ -54,7 +55,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Article("The /proc Virtual Filesystem")},
 	Needs:    claim.Needs{claim.Namespace(namespace.PID), claim.Namespace(namespace.UTS)},
 	Contrast: "the node name can differ",
-	Try:      "cat /proc/version (inside and outside)",
+	Try:      `cut -d" " -f1-3 /proc/version; unshare --pid --mount --fork --mount-proc cut -d" " -f1-3 /proc/version`,
+	Shows:    "Linux version <release>\nLinux version <release>",
 }, func(ctx SpecContext) {
 	host := harness.Start(ctx)
 	in := container(ctx, host, rootfs.Tiny(ctx), harness.New(namespace.UTS))
@@ -71,7 +73,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Article("The /proc Virtual Filesystem")},
 	Needs:    claim.Needs{claim.Namespace(namespace.PID)},
 	Contrast: "nothing readable without proc mounted",
-	Try:      "grep -E '^(processor|model name)' /proc/cpuinfo (inside and outside)",
+	Try:      "grep -c ^processor /proc/cpuinfo; unshare --pid --mount --net --fork --mount-proc grep -c ^processor /proc/cpuinfo",
+	Shows:    "<cpus>\n<cpus>",
 }, func(ctx SpecContext) {
 	host, tiny := harness.Start(ctx), rootfs.Tiny(ctx)
 	lines := func(sb *harness.Sandbox) (found []string) {
@@ -96,7 +99,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Article("The /proc Virtual Filesystem")},
 	Needs:    claim.Needs{claim.Namespace(namespace.PID)},
 	Contrast: "nothing readable without proc mounted",
-	Try:      "head -1 /proc/meminfo (inside and outside)",
+	Try:      "grep MemTotal /proc/meminfo; unshare --pid --mount --fork --mount-proc grep MemTotal /proc/meminfo",
+	Shows:    "MemTotal: <memory> kB\nMemTotal: <memory> kB",
 }, func(ctx SpecContext) {
 	host, tiny := harness.Start(ctx), rootfs.Tiny(ctx)
 	inside := kilobytes(harness.Got(container(ctx, host, tiny).ReadFile("/proc/meminfo")), "MemTotal")
@@ -113,7 +117,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Article("Introduction to Containers"), claim.Man("proc(5)", "/proc/loadavg, /proc/uptime")},
 	Needs:    claim.Needs{claim.Namespace(namespace.PID), claim.Namespace(namespace.Time)},
 	Contrast: "a time namespace changes uptime",
-	Try:      "cat /proc/loadavg /proc/uptime (inside and outside)",
+	Try:      "cut -d. -f1 /proc/uptime | tee /tmp/1; unshare --pid --mount --net --fork --mount-proc cut -d. -f1 /proc/uptime | tee /tmp/2; test $(cat /tmp/2) -ge $(cat /tmp/1) && echo no younger",
+	Shows:    "…\n…\nno younger",
 }, func(ctx SpecContext) {
 	host, tiny := harness.Start(ctx), rootfs.Tiny(ctx)
 	in := container(ctx, host, tiny)
@@ -151,7 +156,8 @@ var _ = claim.It(claim.Claim{
 	Needs:    claim.Needs{claim.Root, claim.Namespace(namespace.UTS), claim.File("/proc/sys/vm/swappiness")},
 	Contrast: "kernel.hostname stays inside",
 	Serial:   true,
-	Try:      "cat /proc/sys/vm/swappiness; unshare --mount --pid --fork sh -c 'echo 61 > /proc/sys/vm/swappiness'; cat /proc/sys/vm/swappiness",
+	Try:      `s=/proc/sys/vm/swappiness; unshare --mount --pid --fork sh -c "cat $s | tee $s > /dev/null && echo written"; setpriv --reuid 1000 --regid 1000 --clear-groups unshare --user --map-root-user sh -c "cat $s | tee $s > /dev/null"`,
+	Shows:    "written\ntee: /proc/sys/vm/swappiness: Permission denied",
 }, func(ctx SpecContext) {
 	const path = "/proc/sys/vm/swappiness"
 	host := harness.Start(ctx)
@@ -208,7 +214,8 @@ var _ = claim.It(claim.Claim{
 	Text:     "Another distribution's userland runs unmodified on the host's kernel.",
 	Source:   claim.Sources{claim.Article("Introduction to Containers"), claim.Article("The /proc Virtual Filesystem")},
 	Contrast: "the host's libraries are absent from it",
-	Try:      "chroot /tmp/tiny-linux /bin/sh -c 'cat /etc/os-release; ls /'",
+	Try:      "chroot /tmp/tiny-linux cat /etc/hostname; chroot /tmp/tiny-linux uname; test -e /bin/gosh || echo the host has no gosh",
+	Shows:    "tiny-linux\nLinux\nthe host has no gosh",
 }, func(ctx SpecContext) {
 	for _, root := range rootfs.Each(ctx) {
 		sb := harness.Start(ctx, harness.New(namespace.Mount), harness.WithChroot(root.Dir))
@@ -227,7 +234,8 @@ var _ = claim.It(claim.Claim{
 	Text:     "Two different userlands run at the same time on one kernel.",
 	Source:   claim.Sources{claim.Article("Introduction to Containers")},
 	Contrast: "one rootfs started twice reports one ID=",
-	Try:      "chroot /tmp/tiny-linux sleep 9 & chroot /tmp/alpine-linux sleep 9 & cat /proc/$!/root/etc/os-release",
+	Try:      "chroot /tmp/tiny-linux sleep 99 & sleep 99 & until p=$(pgrep -x -n bb) || p=$(pgrep -x -o sleep); do :; done; grep ^ID /tmp/tiny-linux/etc/os-release; uname -r; chroot /tmp/tiny-linux uname -r",
+	Shows:    "ID=tiny-linux\n<release>\n<release>",
 }, func(ctx SpecContext) {
 	jail := rootfs.Root{Name: "jail", ID: "jail", Dir: rootfs.Jail(ctx)}
 	roots := append(rootfs.Each(ctx), jail)
@@ -259,7 +267,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Article("Introduction to Containers")},
 	Needs:    claim.Needs{claim.Namespace(namespace.PID)},
 	Contrast: "a VM boot takes seconds and has another boot_id",
-	Try:      "time unshare --pid --fork --mount --net --uts --ipc --cgroup true; cat /proc/sys/kernel/random/boot_id",
+	Try:      "cat /proc/sys/kernel/random/boot_id; unshare --pid --fork --mount --net --uts --ipc --cgroup cat /proc/sys/kernel/random/boot_id",
+	Shows:    "<boot>\n<boot>",
 }, func(ctx SpecContext) {
 	const bootID = "/proc/sys/kernel/random/boot_id"
 	host := harness.Start(ctx)

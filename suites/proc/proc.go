@@ -25,7 +25,8 @@ var _ = claim.It(claim.Claim{
 	Needs:    claim.Needs{procfs},
 	Contrast: "the directory is empty before the mount",
 	Core:     true,
-	Try:      "mkdir /tmp/p && mount -t proc proc /tmp/p && ls /tmp/p; umount /tmp/p",
+	Try:      "ls /mnt; mount -t proc proc /mnt; ls -d /mnt/1 /mnt/$$",
+	Shows:    "/mnt/1\n/mnt/<pid>",
 }, func(ctx SpecContext) {
 	sb := harness.Start(ctx, harness.New(namespace.Mount))
 	dir := sb.MkdirTemp()
@@ -43,7 +44,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Article("Using the Chroot User-space Tool")},
 	Needs:    claim.Needs{procfs, claim.Namespace(namespace.PID)},
 	Contrast: "after mounting proc the same command lists processes",
-	Try:      "chroot /tmp/tiny-linux ps aux; mount -t proc proc /tmp/tiny-linux/proc; chroot /tmp/tiny-linux ps aux; umount /tmp/tiny-linux/proc",
+	Try:      "chroot /tmp/tiny-linux ps aux; mount -t proc proc /tmp/tiny-linux/proc; chroot /tmp/tiny-linux ps aux",
+	Shows:    "… no files found in \"/proc\"; check if proc is mounted\nPID …\n1 …\n…",
 }, func(ctx SpecContext) {
 	for _, root := range rootfs.Each(ctx) {
 		sb := harness.Start(ctx, harness.New(namespace.PID, namespace.Mount), harness.WithChroot(root.Dir))
@@ -68,7 +70,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Article("The /proc Virtual Filesystem"), claim.Man("proc(5)", "/proc/filesystems")},
 	Needs:    claim.Needs{procfs},
 	Contrast: "tmpfs, which has no device either, has blocks; a filesystem on a device has no nodev mark",
-	Try:      "stat -f /proc; stat -c %D /proc/version; grep proc /proc/filesystems",
+	Try:      "stat -f -c %b /proc; grep -w proc /proc/filesystems",
+	Shows:    "0\nnodev proc",
 }, func(ctx SpecContext) {
 	sb := harness.Start(ctx, harness.New(namespace.Mount))
 	file := harness.Got(sb.Stat("/proc/version"))
@@ -91,7 +94,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Article("Using the Chroot User-space Tool")},
 	Needs:    claim.Needs{procfs},
 	Contrast: "a bind mount with that source fails with ENOENT",
-	Try:      "mount -t proc whatever /tmp/p && grep whatever /proc/self/mountinfo; umount /tmp/p",
+	Try:      "mount -t proc whatever /mnt; grep -o 'proc whatever' /proc/self/mountinfo; umount /mnt; mount -t ext4 whatever /mnt",
+	Shows:    "proc whatever\nmount: /mnt: special device whatever does not exist.\n…",
 }, func(ctx SpecContext) {
 	sb := harness.Start(ctx, harness.New(namespace.Mount))
 	dir := sb.MkdirTemp()
@@ -110,6 +114,7 @@ var _ = claim.It(claim.Claim{
 	Needs:    claim.Needs{procfs},
 	Contrast: "a regular file has its size and stays equal",
 	Try:      "stat -c %s /proc/uptime; cat /proc/uptime; sleep 0.1; cat /proc/uptime",
+	Shows:    "0\n<then> …\n<later> …",
 }, func(ctx SpecContext) {
 	sb := harness.Start(ctx)
 	size := harness.Got(sb.Stat("/proc/uptime")).Size
@@ -133,7 +138,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Article("The /proc Virtual Filesystem"), claim.Man("proc(5)", "/proc/pid")},
 	Needs:    claim.Needs{procfs},
 	Contrast: "absent after wait",
-	Try:      "sleep 1 & ls -d /proc/$!; wait; ls -d /proc/$!",
+	Try:      "sleep 99 & ls -d /proc/$!; kill $!; wait $! ; ls -d /proc/$!",
+	Shows:    "/proc/<pid>\n…\nls: cannot access '/proc/<pid>': No such file or directory",
 }, func(ctx SpecContext) {
 	parent := harness.Start(ctx)
 	child := parent.Fork(ctx)
@@ -155,7 +161,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Article("The /proc Virtual Filesystem"), claim.Man("proc(5)", "/proc/cpuinfo")},
 	Needs:    claim.Needs{procfs, claim.File("/sys/devices/system/cpu/online")},
 	Contrast: "a process pinned to one CPU reads the same count, so it is not the affinity",
-	Try:      "grep -c ^processor /proc/cpuinfo; nproc --all; taskset 1 grep -c ^processor /proc/cpuinfo",
+	Try:      "grep -c ^processor /proc/cpuinfo; taskset 1 grep -c ^processor /proc/cpuinfo; getconf _NPROCESSORS_ONLN",
+	Shows:    "<cpus>\n<cpus>\n<cpus>",
 }, func(ctx SpecContext) {
 	sb := harness.Start(ctx)
 	count := func() int { return strings.Count("\n"+harness.Got(sb.ReadFile("/proc/cpuinfo")), "\nprocessor") }
@@ -195,7 +202,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Article("The /proc Virtual Filesystem"), claim.Man("proc(5)", "/proc/version")},
 	Needs:    claim.Needs{procfs},
 	Contrast: "a made-up release is not",
-	Try:      "cat /proc/version; uname -rv",
+	Try:      `uname -r; cut -d' ' -f3 /proc/version; grep -c -F "$(uname -v)" /proc/version`,
+	Shows:    "<release>\n<release>\n1",
 }, func(ctx SpecContext) {
 	sb := harness.Start(ctx)
 	version, u := harness.Got(sb.ReadFile("/proc/version")), sb.Uname()
@@ -211,7 +219,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Article("The /proc Virtual Filesystem"), claim.Man("proc(5)", "/proc/config.gz")},
 	Needs:    claim.Needs{claim.File("/proc/config.gz", "CONFIG_IKCONFIG_PROC")},
 	Contrast: "every option that is not set is really missing",
-	Try:      "zcat /proc/config.gz | grep -E 'PID_NS|NET_NS'; ls /proc/self/ns",
+	Try:      "zcat /proc/config.gz | grep ^CONFIG_PID_NS; ls /proc/self/ns | grep ^pid$",
+	Shows:    "CONFIG_PID_NS=y\npid",
 }, func(ctx SpecContext) {
 	config, err := kernel.ReadConfig("/proc/config.gz")
 	Expect(err).NotTo(HaveOccurred(), "read /proc/config.gz")
@@ -243,6 +252,7 @@ var _ = claim.It(claim.Claim{
 	Needs:    claim.Needs{claim.Root, procfs, claim.Namespace(namespace.UTS)},
 	Contrast: "it had the old value just before",
 	Try:      "unshare --uts sh -c 'uname -n; echo changed > /proc/sys/kernel/hostname; uname -n'",
+	Shows:    "<before>\nchanged",
 }, func(ctx SpecContext) {
 	sb := harness.Start(ctx, harness.New(namespace.UTS))
 	before := sb.Uname().Nodename
@@ -259,7 +269,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Article("The /proc Virtual Filesystem"), claim.Man("proc(5)", "DESCRIPTION")},
 	Needs:    claim.Needs{procfs, claim.Root, claim.Namespace(namespace.UTS)},
 	Contrast: "kernel/hostname accepts a write in an own UTS namespace",
-	Try:      "echo x > /proc/version; unshare --uts sh -c 'echo x > /proc/sys/kernel/hostname'",
+	Try:      "/bin/echo x > /proc/version; setpriv --reuid 1000 --regid 1000 --clear-groups sh -c 'echo x > /proc/version'; unshare --uts sh -c 'echo x > /proc/sys/kernel/hostname; hostname'",
+	Shows:    "/bin/echo: write error: Input/output error\nsh: …: Permission denied\nx",
 }, func(ctx SpecContext) {
 	root := harness.Start(ctx, harness.New(namespace.UTS))
 	asRoot := root.WriteFile("/proc/version", "x")
@@ -276,7 +287,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Man("proc(5)", "/proc/self")},
 	Needs:    claim.Needs{procfs},
 	Contrast: "another process reads another value",
-	Try:      "readlink /proc/self; sh -c 'readlink /proc/self'",
+	Try:      "readlink /proc/self; readlink /proc/self",
+	Shows:    "<first>\n<second>",
 }, func(ctx SpecContext) {
 	a, b := harness.Start(ctx), harness.Start(ctx)
 	first, second := harness.Got(a.Readlink("/proc/self")), harness.Got(b.Readlink("/proc/self"))
@@ -293,7 +305,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Man("pid_namespaces(7)", "/proc and PID namespaces")},
 	Needs:    claim.Needs{procfs, claim.Namespace(namespace.PID)},
 	Contrast: "it reads 1 from a proc mounted inside",
-	Try:      "unshare --pid --fork sh -c 'readlink /proc/self; mount -t proc proc /mnt && readlink /mnt/self; umount /mnt'",
+	Try:      "unshare --pid --fork sh -c 'mount -t proc proc /mnt; exec readlink /proc/self /mnt/self'",
+	Shows:    "<outer>\n1",
 }, func(ctx SpecContext) {
 	sb := harness.Start(ctx, harness.New(namespace.PID, namespace.Mount))
 	old := harness.Got(sb.Readlink("/proc/self"))
@@ -313,7 +326,8 @@ var _ = claim.It(claim.Claim{
 	Needs:    claim.Needs{procfs, claim.Namespace(namespace.PID)},
 	Contrast: "the host's /proc lists many",
 	Core:     true,
-	Try:      "unshare --pid --fork sh -c 'mount -t proc proc /mnt; sleep 9' & ls /proc/$!/root/mnt",
+	Try:      "unshare --pid --fork --mount sh -c 'mount -t proc proc /mnt; exec sleep 99' & until p=$(pgrep -x -n sleep); do :; done; ls /proc/$p/root/mnt | grep -E '^[0-9]'; ls /proc | grep -c -E '^[0-9]' | grep -v ^1$ > /dev/null && echo more here",
+	Shows:    "1\nmore here",
 }, func(ctx SpecContext) {
 	outside := harness.Start(ctx, harness.New(namespace.Mount))
 	dir := outside.MkdirTemp()
@@ -332,7 +346,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Man("pid_namespaces(7)", "/proc and PID namespaces"), claim.Article("Using the Chroot User-space Tool")},
 	Needs:    claim.Needs{procfs, claim.Namespace(namespace.PID)},
 	Contrast: "after mounting proc the list is just 1",
-	Try:      "unshare --pid --fork sh -c 'echo $$; ls /proc'",
+	Try:      `sleep 99 & unshare --pid --fork sh -c "echo \$\$; ls -d /proc/$!; mount -t proc proc /mnt; ls -d /mnt/$!"`,
+	Shows:    "1\n/proc/<pid>\nls: cannot access '/mnt/<pid>': No such file or directory",
 }, func(ctx SpecContext) {
 	sb := harness.Start(ctx, harness.New(namespace.PID, namespace.Mount))
 	outer := harness.Got(sb.PIDs("/proc"))
@@ -350,7 +365,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Man("proc(5)", "/proc/net"), claim.Man("network_namespaces(7)", "")},
 	Needs:    claim.Needs{procfs, claim.Namespace(namespace.Network)},
 	Contrast: "outside it lists more devices",
-	Try:      "cat /proc/net/dev; unshare --net cat /proc/net/dev",
+	Try:      "ip link add br9 type bridge; grep -c br9 /proc/net/dev; unshare --net grep -c br9 /proc/net/dev",
+	Shows:    "1\n0",
 }, func(ctx SpecContext) {
 	host := harness.Start(ctx, harness.New(namespace.Network))
 	addVeth(ctx, host)
@@ -370,7 +386,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Man("proc(5)", "/proc/mounts"), claim.Man("mount_namespaces(7)", "")},
 	Needs:    claim.Needs{procfs, claim.Namespace(namespace.Mount)},
 	Contrast: "and not listed outside",
-	Try:      "unshare --mount sh -c 'mount -t tmpfs x /mnt; grep /mnt /proc/mounts'; grep /mnt /proc/mounts",
+	Try:      "unshare --mount sh -c 'mount -t tmpfs mine /mnt; grep -c ^mine /proc/mounts'; grep -c ^mine /proc/mounts",
+	Shows:    "1\n0",
 }, func(ctx SpecContext) {
 	outside := harness.Start(ctx, harness.New(namespace.Mount))
 	inside := harness.Start(ctx, harness.Under(outside), harness.New(namespace.Mount))
@@ -392,7 +409,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Man("proc(5)", "Mount options")},
 	Needs:    claim.Needs{procfs, claim.Root},
 	Contrast: "both work on a proc without the option",
-	Try:      "mount -t proc -o hidepid=1 proc /mnt; setpriv --reuid nobody sh -c 'ls -d /mnt/1; cat /mnt/1/cmdline'; umount /mnt",
+	Try:      "mount -t proc -o hidepid=1 proc /mnt; setpriv --reuid 1000 --regid 1000 --clear-groups sh -c 'ls -d /mnt/1; cat /mnt/1/comm; cat /proc/1/comm'",
+	Shows:    "/mnt/1\ncat: /mnt/1/comm: Operation not permitted\n<name>",
 }, func(ctx SpecContext) {
 	see := func(options string) (error, error) {
 		sb := harness.Start(ctx, harness.New(namespace.Mount, namespace.PID))
@@ -418,7 +436,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Man("proc(5)", "Mount options")},
 	Needs:    claim.Needs{procfs, claim.Root},
 	Contrast: "root and an unrestricted mount still list them",
-	Try:      "mount -t proc -o hidepid=2 proc /mnt; setpriv --reuid nobody sh -c 'ls /mnt; kill -0 1'; umount /mnt",
+	Try:      "mount -t proc -o hidepid=2 proc /mnt; setpriv --reuid 1000 --regid 1000 --clear-groups sh -c 'ls -d /mnt/1; kill -0 1; ls -d /proc/1'",
+	Shows:    "ls: cannot access '/mnt/1': No such file or directory\nsh: …: Operation not permitted\n/proc/1",
 }, func(ctx SpecContext) {
 	sb := harness.Start(ctx, harness.New(namespace.Mount, namespace.PID))
 	hidden, plain, granted := sb.MkdirTemp(), sb.MkdirTemp(), sb.MkdirTemp()
@@ -447,7 +466,8 @@ var _ = claim.It(claim.Claim{
 	Needs:    claim.Needs{procfs},
 	Contrast: "a full proc has meminfo",
 	Since:    "5.8",
-	Try:      "mount -t proc -o subset=pid proc /mnt; ls /mnt; umount /mnt",
+	Try:      "mount -t proc -o subset=pid proc /mnt; ls /mnt | grep -v -E '^[0-9]'; ls /mnt/meminfo /proc/meminfo",
+	Shows:    "self\nthread-self\nls: cannot access '/mnt/meminfo': No such file or directory\n/proc/meminfo",
 }, func(ctx SpecContext) {
 	sb := harness.Start(ctx, harness.New(namespace.Mount, namespace.PID))
 	dir, full := sb.MkdirTemp(), sb.MkdirTemp()
@@ -469,7 +489,8 @@ var _ = claim.It(claim.Claim{
 	Needs:    claim.Needs{procfs, claim.Namespace(namespace.Mount)},
 	Contrast: "the plain path gives ENOENT",
 	Core:     true,
-	Try:      "unshare --mount sh -c 'mount -t tmpfs x /mnt; touch /mnt/private; sleep 9' & ls /proc/$!/root/mnt",
+	Try:      "unshare --mount sh -c 'mount -t tmpfs x /mnt; touch /mnt/private; exec sleep 99' & until p=$(pgrep -x -n sleep); do :; done; ls /proc/$p/root/mnt; ls /mnt",
+	Shows:    "private",
 }, func(ctx SpecContext) {
 	outside := harness.Start(ctx)
 	target := harness.Start(ctx, harness.Under(outside), harness.New(namespace.Mount))
@@ -490,7 +511,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Man("proc(5)", "/proc/pid/oom_score_adj")},
 	Needs:    claim.Needs{procfs, oomFloor},
 	Contrast: "coming back down to the first value is allowed",
-	Try:      "setpriv --reuid nobody sh -c 'echo 500 > /proc/self/oom_score_adj; echo -100 > /proc/self/oom_score_adj'",
+	Try:      "setpriv --reuid 65534 sh -c 'cd /proc/self; /bin/echo 500 > oom_score_adj; cat oom_score_adj; /bin/echo -100 > oom_score_adj; /bin/echo 100 > oom_score_adj; cat oom_score_adj'",
+	Shows:    "500\n/bin/echo: write error: Permission denied\n100",
 }, func(ctx SpecContext) {
 	nobody := harness.Nobody(ctx)
 	if kernel.IsRoot() {
