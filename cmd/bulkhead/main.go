@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"bulkhead/internal/peer"
 	"bulkhead/internal/run"
 	"bulkhead/internal/vm"
 	"bulkhead/internal/vm/guest"
@@ -45,6 +46,7 @@ func (e *statusError) Unwrap() error { return e.err }
 func main() {
 	guest.Main()
 	vm.ReaperMain()
+	peer.Main()
 	if os.Args[0] == shellName {
 		os.Exit(guestShell())
 	}

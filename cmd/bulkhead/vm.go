@@ -52,13 +52,18 @@ func (f *vmFlags) check() error {
 	return nil
 }
 
+// guestClaimTimeout is what one claim may take in a guest.
+const guestClaimTimeout = 2 * time.Minute
+
 // registerRun adds run's flags; its --timeout is --claim-timeout here.
 func registerRun(f *runFlags, fl *pflag.FlagSet) {
 	all := pflag.NewFlagSet("run", pflag.ContinueOnError)
 	f.register(all)
 	all.VisitAll(func(flag *pflag.Flag) {
 		if flag.Name == "timeout" {
-			flag.Name = "claim-timeout"
+			// Emulation is slow, and guests share processors.
+			flag.Name, flag.DefValue = "claim-timeout", guestClaimTimeout.String()
+			f.timeout = guestClaimTimeout
 		}
 		fl.AddFlag(flag)
 	})
@@ -67,7 +72,7 @@ func registerRun(f *runFlags, fl *pflag.FlagSet) {
 func newVMCommand() *cobra.Command {
 	var f vmFlags
 	var r runFlags
-	var kernelName, console string
+	var kernelName, peerName, pcap, console string
 	var shell bool
 	cmd := &cobra.Command{
 		Use:   "vm --kernel KERNEL",
@@ -77,7 +82,10 @@ and report as "bulkhead run" does, with the same flags, files and exit status.
 
 KERNEL is a vmlinuz, bzImage or Image file, a kernel build tree, a .deb, or
 debian:SUITE[/FLAVOUR][/ARCH], as debian:bookworm or
-debian:trixie-backports/cloud/arm64. A guest that stops in the middle is broken.`,
+debian:trixie-backports/cloud/arm64. A guest that stops in the middle is broken.
+
+With --peer two guests are booted, joined by an Ethernet segment, and the claims
+are those on containers of two hosts with two kernels, joined by a VXLAN.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if kernelName == "" {
@@ -99,8 +107,23 @@ debian:trixie-backports/cloud/arm64. A guest that stops in the middle is broken.
 				defer file.Close()
 				consoleFile = file
 			}
+			if peerName == "" && pcap != "" {
+				return usageError(errors.New("--pcap keeps what passes between two guests: it needs --peer"))
+			}
+			if peerName != "" {
+				for _, name := range []string{"claim", "area", "skip", "core", "fixture", "alpine", "arch", "procs", "seed", "claim-timeout"} {
+					if cmd.Flags().Changed(name) {
+						return usageError(fmt.Errorf("--%s has no meaning with --peer, which has claims of its own", name))
+					}
+				}
+			}
 			var usage error
 			r.carryOut = func(ctx context.Context, o run.Options) (*report.Result, error) {
+				if peerName != "" {
+					result, err := f.peers(ctx, [2]string{kernelName, peerName}, o, pcap, consoleFile, note)
+					usage = err
+					return result, err
+				}
 				out, err := f.boot(ctx, kernelName, o, consoleFile, note)
 				if err != nil {
 					usage = err
@@ -120,6 +143,8 @@ debian:trixie-backports/cloud/arm64. A guest that stops in the middle is broken.
 		},
 	}
 	cmd.Flags().StringVar(&kernelName, "kernel", "", "the `KERNEL` to check")
+	cmd.Flags().StringVar(&peerName, "peer", "", "the `KERNEL` of a second guest, for the claims on two hosts")
+	cmd.Flags().StringVar(&pcap, "pcap", "", "with --peer, write what passes between the guests to `FILE`")
 	cmd.Flags().StringVar(&f.arch, "arch", "", "the kernel's `ARCH`, amd64, arm64 or riscv64 (default what the file says)")
 	cmd.Flags().StringVar(&console, "keep-console", "", "write all that the guest's console says to `FILE`")
 	cmd.Flags().BoolVar(&shell, "shell", false, "a prompt in the guest instead of a run; Ctrl-A X leaves")

@@ -234,8 +234,8 @@ func (f Finder) fromPackages(ctx context.Context, path string) (*Kernel, error) 
 
 // cached keeps a kernel unpacked: its image and modules ready to boot.
 func (f Finder) cached(digest []byte, unpack func() (*Kernel, error)) (*Kernel, error) {
-	// Another list of modules makes another base.
-	sum := sha256.Sum256(append(digest, strings.Join(wantedModules, " ")...))
+	// Another choice of modules makes another base.
+	sum := sha256.Sum256(append(digest, usefulModules.String()+strings.Join(wantedModules, " ")...))
 	dir := filepath.Join(f.Cache, "kernels", hex.EncodeToString(sum[:16]))
 	read := func() (*Kernel, error) {
 		k := &Kernel{}
@@ -295,7 +295,7 @@ func (k *Kernel) keep(dir string) error {
 
 // usefulModules leaves out the drivers that nothing here needs; the generic
 // flavour has thousands of them.
-var usefulModules = regexp.MustCompile(`/kernel/(arch|block|crypto|fs|lib|mm|net|security|drivers/(virtio|char|block|vhost|net/[^/]*\.ko|net/(wireguard|ipvlan|netdevsim|bonding|team|ovpn)|tty|ptp|tap))`)
+var usefulModules = regexp.MustCompile(`/kernel/(arch|block|crypto|fs|lib|mm|net|security|drivers/(virtio|char|block|vhost|net/[^/]*\.ko|net/(vxlan|wireguard|ipvlan|netdevsim|bonding|team|ovpn)|tty|ptp|tap))`)
 
 // fromDebs unpacks a kernel from its packages.
 func fromDebs(paths []string) (*Kernel, error) {

@@ -34,12 +34,15 @@ type Options struct {
 	SMP int
 	// Timeout is what the guest may take in all; 0 is DefaultTimeout.
 	Timeout time.Duration
+	// Silence is how long the guest may say nothing; 0 is DefaultSilence. A
+	// person at its console may take longer.
+	Silence time.Duration
 	// Console receives all that the guest's console says; nil for none.
 	Console io.Writer
 	// Accel is auto, kvm, hvf or tcg.
 	Accel string
-	// Netdev are QEMU arguments for a network.
-	Netdev []string
+	// Ethernet is the guest's end of a Segment; nil for no network.
+	Ethernet *os.File
 	// Note is called with what the user should know.
 	Note func(string)
 	// Event is called for every event of the run inside.
@@ -49,11 +52,16 @@ type Options struct {
 	Program string
 }
 
+// SlowVariable is set in the environment of a guest that is emulated.
+const SlowVariable = "BULKHEAD_SLOW"
+
 const (
 	// DefaultMemory is the guest's memory in MiB.
 	DefaultMemory = 512
 	// DefaultTimeout is what a guest may take.
-	DefaultTimeout = 10 * time.Minute
+	DefaultTimeout = 30 * time.Minute
+	// DefaultSilence is how long a guest may say nothing.
+	DefaultSilence = 5 * time.Minute
 	// helloPatience is what a guest under KVM may take to say hello before it
 	// is tried with emulation.
 	helloPatience = 30 * time.Second
@@ -88,6 +96,12 @@ func Run(ctx context.Context, o Options) (*Outcome, error) {
 	if o.Timeout == 0 {
 		o.Timeout = DefaultTimeout
 	}
+	if o.Silence == 0 {
+		o.Silence = DefaultSilence
+	}
+	if o.Job.Terminal {
+		o.Silence = o.Timeout
+	}
 	if o.Note == nil {
 		o.Note = func(string) {}
 	}
@@ -112,30 +126,36 @@ func Run(ctx context.Context, o Options) (*Outcome, error) {
 	for name, content := range o.Files {
 		files[guest.FilesDir+"/"+name] = content
 	}
-	job, err := jobArchive(program, o.Job, files)
-	if err != nil {
-		return nil, err
-	}
-	initramfs := append(append(make([]byte, 0, len(o.Kernel.Base)+len(job)), o.Kernel.Base...), job...)
-	// The initramfs is there packed and unpacked, the program a third time on
-	// the guest's root.
-	need := (2*len(initramfs)+len(program)+4*len(o.Kernel.Image))>>20 + 40
-	if o.MemoryMiB < need {
-		return nil, fmt.Errorf("--memory %d: too little for kernel %s, its modules and bulkhead: give at least %d", o.MemoryMiB, o.Kernel.Name, need)
-	}
-	s := spec{kernel: o.Kernel, initramfs: initramfs, accel: accel, memory: o.MemoryMiB, smp: o.SMP, append: o.Append,
-		netdev: o.Netdev, terminal: o.Job.Terminal}
-	if s.smp == 0 {
-		s.smp = 1
-		if accel != "tcg" {
-			s.smp = min(4, runtime.NumCPU())
+	boot := func(accel string) (*Outcome, error) {
+		job := o.Job
+		if accel == "tcg" {
+			job.Env = append(job.Env[:len(job.Env):len(job.Env)], SlowVariable+"=1")
 		}
+		last, err := jobArchive(program, job, files)
+		if err != nil {
+			return nil, err
+		}
+		initramfs := append(append(make([]byte, 0, len(o.Kernel.Base)+len(last)), o.Kernel.Base...), last...)
+		// The initramfs is there packed and unpacked, the program a third time
+		// on the guest's root.
+		need := (2*len(initramfs)+len(program)+4*len(o.Kernel.Image))>>20 + 40
+		if o.MemoryMiB < need {
+			return nil, fmt.Errorf("--memory %d: too little for kernel %s, its modules and bulkhead: give at least %d", o.MemoryMiB, o.Kernel.Name, need)
+		}
+		s := spec{kernel: o.Kernel, initramfs: initramfs, accel: accel, memory: o.MemoryMiB, smp: o.SMP, append: o.Append,
+			ethernet: o.Ethernet, terminal: o.Job.Terminal}
+		if s.smp == 0 {
+			s.smp = 1
+			if accel != "tcg" {
+				s.smp = min(4, runtime.NumCPU())
+			}
+		}
+		return watch(ctx, s, o)
 	}
-	out, err := watch(ctx, s, o)
+	out, err := boot(accel)
 	if err == nil && out.Boot == 0 && accel == "kvm" && o.Accel != "kvm" && ctx.Err() == nil {
 		o.Note("the guest said nothing under KVM (" + out.Why + "): software emulation")
-		s.accel, s.smp = "tcg", max(1, o.SMP)
-		out, err = watch(ctx, s, o)
+		out, err = boot("tcg")
 	}
 	return out, err
 }
@@ -163,7 +183,7 @@ func watch(ctx context.Context, s spec, o Options) (*Outcome, error) {
 		}
 		_, _ = io.Copy(sink, p.console)
 	}()
-	c := collector{outcome: out, event: o.Event, note: o.Note, started: started, hello: make(chan struct{}), done: make(chan struct{})}
+	c := collector{word: make(chan struct{}, 1), outcome: out, event: o.Event, note: o.Note, started: started, hello: make(chan struct{}), done: make(chan struct{})}
 	linesEnded := make(chan struct{})
 	go func() {
 		defer close(linesEnded)
@@ -172,6 +192,8 @@ func watch(ctx context.Context, s spec, o Options) (*Outcome, error) {
 	}()
 	patience := time.NewTimer(o.Timeout)
 	defer patience.Stop()
+	silence := time.NewTimer(o.Silence)
+	defer silence.Stop()
 	var hello <-chan time.Time
 	if s.accel == "kvm" && o.Accel != "kvm" {
 		timer := time.NewTimer(min(helloPatience, o.Timeout))
@@ -184,6 +206,11 @@ wait:
 		select {
 		case <-c.hello:
 			hello, c.hello = nil, nil
+		case <-c.word:
+			silence.Reset(o.Silence)
+		case <-silence.C:
+			why = fmt.Sprintf("it hung: nothing came from it for %s", o.Silence)
+			break wait
 		case <-c.done:
 			break wait
 		case <-p.ended:
@@ -227,7 +254,7 @@ func explain(why, console string, p *process) string {
 		return why
 	}
 	if text := p.stderr.last(2); text != "" {
-		return "QEMU says: " + text
+		return "QEMU says: " + strings.ReplaceAll(text, "\n", "; ")
 	}
 	if strings.TrimSpace(console) == "" {
 		return "it ended without a word: too little memory, or a kernel without a serial console"
@@ -243,6 +270,8 @@ type collector struct {
 	started time.Time
 	hello   chan struct{}
 	done    chan struct{}
+	// word gets something for what was read.
+	word chan struct{}
 
 	announced *report.Result
 	finished  map[string]report.Claim
@@ -258,6 +287,10 @@ func (c *collector) read(r io.Reader) {
 		line, err := in.ReadBytes('\n')
 		if err != nil {
 			return
+		}
+		select {
+		case c.word <- struct{}{}:
+		default:
 		}
 		line = bytes.TrimSpace(line)
 		var m guest.Message
