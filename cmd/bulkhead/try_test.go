@@ -27,7 +27,7 @@ const tryTime = 20 * time.Second
 // tools are the programs that Try lines use and that not every machine has.
 var tools = []string{
 	"awk", "bridge", "brctl", "capsh", "date", "dmesg", "free", "getfattr", "hostname", "domainname", "ip", "ipcmk", "ipcs", "keyctl", "lsns", "nc",
-	"nsenter", "perl", "pgrep", "ping", "pivot_root", "pkill", "ps", "python3", "setcap", "setpriv", "socat", "strace", "sysctl", "taskset", "tcpdump", "unshare", "zcat",
+	"nft", "nsenter", "perl", "pgrep", "ping", "pivot_root", "pkill", "ps", "python3", "setcap", "setpriv", "socat", "strace", "sysctl", "taskset", "tcpdump", "unshare", "zcat",
 }
 
 var word = regexp.MustCompile(`[a-z0-9_]+`)
