@@ -96,6 +96,6 @@ situation for real and says what processes inside and outside could see and do.
 		RunE: func(cmd *cobra.Command, args []string) error { return cmd.Help() },
 	}
 	root.CompletionOptions.DisableDefaultCmd = true
-	root.AddCommand(newRunCommand(), newListCommand(), newExplainCommand(), newFixturesCommand(), newVMCommand(), newMatrixCommand(), newDocsCommand())
+	root.AddCommand(newRunCommand(), newListCommand(), newExplainCommand(), newFixturesCommand(), newVMCommand(), newMatrixCommand(), newReportCommand(), newDocsCommand())
 	return root
 }

@@ -8,8 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/term"
-
 	"bulkhead/internal/report"
 )
 
@@ -24,19 +22,16 @@ type progress struct {
 	done     int
 	width    int
 	started  time.Time
-	left     map[string]int
-	areas    map[string]*report.Summary
+	// running are the claims that run, with when they began; bad is how many
+	// failed or broke.
+	running map[string]time.Time
+	bad     int
 }
 
 func newProgress(out io.Writer, verbose bool, total int) *progress {
-	p := &progress{out: out, verbose: verbose, total: total, started: time.Now(), width: 80,
-		left: map[string]int{}, areas: map[string]*report.Summary{}}
-	if file, ok := out.(*os.File); ok && term.IsTerminal(int(file.Fd())) {
-		p.terminal = true
-		p.color = os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
-		if w, _, err := term.GetSize(int(file.Fd())); err == nil && w > 20 {
-			p.width = w
-		}
+	p := &progress{out: out, verbose: verbose, total: total, started: time.Now(), running: map[string]time.Time{}}
+	if color, width := terminal(out); width > 0 {
+		p.terminal, p.color, p.width = true, color, width
 	}
 	return p
 }
@@ -44,42 +39,51 @@ func newProgress(out io.Writer, verbose bool, total int) *progress {
 func (p *progress) event(e report.Event) {
 	switch e.Event {
 	case "run-started":
-		k := e.Result.Kernel
-		fmt.Fprintf(p.out, "bulkhead %s on Linux %s %s, %s: %d claims, seed %d\n", e.Result.Tool.Version, k.Release, k.Arch,
-			orElse(k.OS, "unknown system"), len(e.Result.Claims), e.Result.Seed)
-		for _, c := range e.Result.Claims {
-			p.left[c.Area]++
-			p.areas[c.Area] = &report.Summary{}
-		}
+		fmt.Fprintln(p.out, report.Headline(e.Result))
 	case "claim-started":
-		p.status(e.ID)
+		p.running[e.ID] = e.Time
+		p.status()
 	case "claim-finished":
 		p.done++
+		delete(p.running, e.Claim.ID)
 		p.clear()
-		c := e.Claim
-		if !p.terminal || p.verbose || c.Verdict != report.Pass {
-			fmt.Fprintln(p.out, report.ClaimLine(*c, p.color, p.verbose))
+		c := *e.Claim
+		switch {
+		case !p.terminal || p.verbose:
+			fmt.Fprintln(p.out, report.ClaimLine(c, p.color, p.verbose))
+		case c.Verdict == report.Fail || c.Verdict == report.Broken:
+			// The whole reason comes at the end.
+			c.Reason, _, _ = strings.Cut(c.Reason, "\n")
+			fmt.Fprintln(p.out, report.ClaimLine(c, p.color, false))
 		}
-		p.left[c.Area]--
-		sum := report.Count([]report.Claim{*c})
-		a := p.areas[c.Area]
-		a.Pass, a.Fail, a.Broken, a.Skip = a.Pass+sum.Pass, a.Fail+sum.Fail, a.Broken+sum.Broken, a.Skip+sum.Skip
-		if p.terminal && p.left[c.Area] == 0 {
-			fmt.Fprintf(p.out, "%-10s %s  %.1f s\n", c.Area, report.SummaryLine(*a, p.color), time.Since(p.started).Seconds())
+		switch c.Verdict {
+		case report.Fail, report.Broken:
+			p.bad++
 		}
-		p.status("")
+		p.status()
 	}
 }
 
-// status draws the line that changes.
-func (p *progress) status(running string) {
+// status draws the line that changes: how far, how long, and the claim that
+// has run for longest, which is the one to look at when nothing moves.
+func (p *progress) status() {
 	if !p.terminal {
 		return
 	}
+	oldest := ""
+	for id, since := range p.running {
+		if oldest == "" || since.Before(p.running[oldest]) {
+			oldest = id
+		}
+	}
 	const cells = 20
 	filled := cells * p.done / max(1, p.total)
-	line := fmt.Sprintf("[%s%s] %d/%d  %.1f s  %s", strings.Repeat("=", filled), strings.Repeat(" ", cells-filled),
-		p.done, p.total, time.Since(p.started).Seconds(), running)
+	line := fmt.Sprintf("[%s%s] %d/%d  %.1f s  ", strings.Repeat("=", filled), strings.Repeat(" ", cells-filled),
+		p.done, p.total, time.Since(p.started).Seconds())
+	if p.bad > 0 {
+		line += fmt.Sprintf("%d not kept  ", p.bad)
+	}
+	line += oldest
 	fmt.Fprintf(p.out, "\r\x1b[K%s", line[:min(len(line), p.width-1)])
 }
 
@@ -91,14 +95,7 @@ func (p *progress) clear() {
 
 func (p *progress) finish(r *report.Result) {
 	p.clear()
-	report.WriteTerminal(p.out, r, report.TerminalOptions{Color: p.color, Verbose: p.verbose})
-}
-
-func orElse(s, otherwise string) string {
-	if s == "" {
-		return otherwise
-	}
-	return s
+	report.WriteTerminal(p.out, r, report.TerminalOptions{Color: p.color, Verbose: p.verbose, Width: p.width, Live: true})
 }
 
 // eventSink returns a function that writes each event as a line at once.

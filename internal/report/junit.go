@@ -76,6 +76,15 @@ func WriteJUnit(w io.Writer, r *Result) error {
 		suite.Time = seconds(total)
 		root.Suites = append(root.Suites, suite)
 	}
+	if whole := r.wholeProblems(); len(whole) > 0 {
+		root.Tests++
+		root.Errors++
+		root.Suites = append(root.Suites, junitSuite{
+			Name: "run", Tests: 1, Errors: 1, Time: seconds(0), Timestamp: r.Started.Format("2006-01-02T15:04:05"),
+			Cases: []junitCase{{Name: "run", Class: "bulkhead.run", Time: seconds(0),
+				Error: &junitMessage{Message: whole[0], Text: strings.Join(whole, "\n")}}},
+		})
+	}
 	if _, err := io.WriteString(w, xml.Header); err != nil {
 		return err
 	}

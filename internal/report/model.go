@@ -7,7 +7,7 @@ import "time"
 
 // SchemaVersion is the version of the result JSON. A reader accepts any minor
 // version of the same major one.
-const SchemaVersion = "1.0"
+const SchemaVersion = "1.1"
 
 // Verdict is what became of a claim.
 type Verdict string
@@ -38,6 +38,8 @@ type Result struct {
 	Partial bool `json:"partial"`
 	// Interrupted names the claims that were running when a partial run ended.
 	Interrupted []string `json:"interrupted,omitempty"`
+	// Selected is how many claims the run was to verify, 0 when unknown.
+	Selected int `json:"selected,omitempty"`
 	// Leftovers are the differences of the machine before and after.
 	Leftovers []string `json:"leftovers,omitempty"`
 	Summary   Summary  `json:"summary"`

@@ -3,12 +3,18 @@ package report
 import (
 	"fmt"
 	"io"
-	"sort"
 	"strings"
+	"unicode/utf8"
 )
 
-// TerminalOptions say how much to print and whether in colour.
-type TerminalOptions struct{ Color, Verbose bool }
+// TerminalOptions say how much to print, whether in colour, and how wide the
+// terminal is; 0 is as wide as a line gets.
+type TerminalOptions struct {
+	Color, Verbose bool
+	Width          int
+	// Live is true at the end of a run that was shown while it went on.
+	Live bool
+}
 
 var verdictColors = map[Verdict]string{Pass: "32", Fail: "1;31", Broken: "35", Skip: "33"}
 
@@ -17,6 +23,13 @@ func paint(v Verdict, text string, color bool) string {
 		return text
 	}
 	return "\x1b[" + verdictColors[v] + "m" + text + "\x1b[0m"
+}
+
+func dim(text string, color bool) string {
+	if !color {
+		return text
+	}
+	return "\x1b[2m" + text + "\x1b[0m"
 }
 
 // ClaimLine is a claim in a line, with the reason of what is not a pass, and
@@ -37,13 +50,9 @@ func ClaimLine(c Claim, color, verbose bool) string {
 // SummaryLine is how many of each verdict, those that are none left out.
 func SummaryLine(s Summary, color bool) string {
 	var parts []string
-	for _, n := range []struct {
-		count int
-		v     Verdict
-		word  string
-	}{{s.Pass, Pass, "passed"}, {s.Fail, Fail, "failed"}, {s.Broken, Broken, "broken"}, {s.Skip, Skip, "skipped"}} {
+	for _, n := range s.counts() {
 		if n.count > 0 {
-			parts = append(parts, paint(n.v, fmt.Sprintf("%d %s", n.count, n.word), color))
+			parts = append(parts, paint(n.verdict, fmt.Sprintf("%d %s", n.count, words[n.verdict]), color))
 		}
 	}
 	if len(parts) == 0 {
@@ -52,52 +61,191 @@ func SummaryLine(s Summary, color bool) string {
 	return strings.Join(parts, ", ")
 }
 
-// WriteTerminal writes what a person reads at the end of a run: what failed
-// and why, what is missing and what would provide it, and the counts last.
+type count struct {
+	verdict Verdict
+	count   int
+}
+
+func (s Summary) counts() []count {
+	return []count{{Pass, s.Pass}, {Fail, s.Fail}, {Broken, s.Broken}, {Skip, s.Skip}}
+}
+
+// Headline says which bulkhead looked at which kernel.
+func Headline(r *Result) string {
+	who := ""
+	if !r.Kernel.Root {
+		who = ", as an ordinary user"
+	}
+	return fmt.Sprintf("bulkhead %s on Linux %s %s, %s%s: %d claims, seed %d", r.Tool.Version, r.Kernel.Release, r.Kernel.Arch,
+		orElse(r.Kernel.OS, "unknown system"), who, max(r.Selected, len(r.Claims)), r.Seed)
+}
+
+// WriteTerminal writes what a person reads at the end of a run: the areas,
+// what failed and why, what is missing and what would provide it, and the
+// counts last, where the eye is.
 func WriteTerminal(w io.Writer, r *Result, o TerminalOptions) {
+	if !o.Live {
+		fmt.Fprintln(w, Headline(r))
+		if o.Verbose {
+			for _, c := range r.Claims {
+				fmt.Fprintln(w, ClaimLine(c, o.Color, true))
+			}
+		}
+	}
+	if len(r.Claims) > 0 {
+		fmt.Fprintln(w)
+	}
+	writeAreas(w, r, o)
 	for _, v := range []Verdict{Fail, Broken} {
 		for _, c := range r.Claims {
 			if c.Verdict == v {
-				fmt.Fprintf(w, "\n%s %s\n  %s\n", paint(v, strings.ToUpper(string(v)), o.Color), c.ID,
-					strings.ReplaceAll(c.Reason, "\n", "\n  "))
-				for _, e := range c.Evidence {
-					fmt.Fprintf(w, "  seen: %s\n", e)
-				}
-				if c.Try != "" && v == Fail {
-					fmt.Fprintf(w, "  try:  %s\n", c.Try)
-				}
+				writeProblem(w, c, o)
 			}
 		}
 	}
-	missing := map[string][]string{}
-	for _, c := range r.Claims {
-		if c.Verdict == Skip {
-			why, _, _ := strings.Cut(c.Reason, "\n")
-			if c.Remedy != "" {
-				why += "; mended by: " + c.Remedy
-			}
-			missing[why] = append(missing[why], c.ID)
-		}
-	}
-	var reasons []string
-	for why := range missing {
-		reasons = append(reasons, why)
-	}
-	sort.Strings(reasons)
-	for i, why := range reasons {
+	for i, g := range r.Missing() {
 		if i == 0 {
-			fmt.Fprintln(w, "\nMissing here:")
+			fmt.Fprintln(w, "\nMissing here, and what would provide it:")
 		}
-		fmt.Fprintf(w, "  %3d  %s\n", len(missing[why]), why)
-	}
-	for i, l := range r.Leftovers {
-		if i == 0 {
-			fmt.Fprintf(w, "\n%s the machine is not as it was:\n", paint(Broken, "BROKEN", o.Color))
+		fmt.Fprintf(w, "%5d  %s\n", len(g.IDs), wrap(g.Reason, 7, o.Width))
+		if g.Remedy != "" {
+			fmt.Fprintf(w, "       %s\n", wrap("-> "+g.Remedy, 10, o.Width))
 		}
-		fmt.Fprintf(w, "  %s\n", l)
 	}
-	if r.Partial {
-		fmt.Fprintln(w, "\nInterrupted: this result is partial.")
+	if whole := r.wholeProblems(); len(whole) > 0 {
+		fmt.Fprintf(w, "\n%s\n", paint(Broken, "BROKEN the run", o.Color))
+		for _, l := range whole {
+			fmt.Fprintf(w, "  %s\n", wrap(l, 2, o.Width))
+		}
 	}
 	fmt.Fprintf(w, "\n%s in %.1f s\n", SummaryLine(r.Summary, o.Color), r.DurationMS/1000)
+}
+
+// writeAreas writes a line an area, counts in columns; a count that is none
+// anywhere has no column.
+func writeAreas(w io.Writer, r *Result, o TerminalOptions) {
+	areas, width := byArea(r.Claims), 0
+	for _, a := range areas {
+		width = max(width, len(a[0].Area))
+	}
+	for _, a := range areas {
+		fmt.Fprintf(w, "  %-*s", width, a[0].Area)
+		of := Count(a).counts()
+		for i, all := range r.Summary.counts() {
+			if all.count == 0 {
+				continue
+			}
+			n := of[i]
+			text := fmt.Sprintf("%6d %s", n.count, words[n.verdict])
+			if n.count == 0 {
+				text = dim(strings.Repeat(" ", 5)+"."+strings.Repeat(" ", 1+len(words[n.verdict])), o.Color)
+			} else {
+				text = paint(n.verdict, text, o.Color)
+			}
+			fmt.Fprint(w, text)
+		}
+		fmt.Fprintln(w)
+	}
+}
+
+func writeProblem(w io.Writer, c Claim, o TerminalOptions) {
+	core := ""
+	if c.Core {
+		core = " (core)"
+	}
+	fmt.Fprintf(w, "\n%s %s%s\n", paint(c.Verdict, strings.ToUpper(string(c.Verdict)), o.Color), c.ID, core)
+	for _, l := range strings.Split(strings.TrimSpace(c.Reason), "\n") {
+		fmt.Fprintf(w, "  %s\n", wrap(l, 2, o.Width))
+	}
+	field := func(name, value string) {
+		if value == "" {
+			return
+		}
+		for i, l := range strings.Split(value, "\n") {
+			if i > 0 {
+				name = ""
+			}
+			fmt.Fprintf(w, "  %s %s\n", dim(fmt.Sprintf("%-6s", name), o.Color), wrap(l, 9, o.Width))
+		}
+	}
+	for i, e := range c.Evidence {
+		field(map[bool]string{true: "seen"}[i == 0], e)
+	}
+	field("mend", c.Remedy)
+	// The line to try is not wrapped: it is there to be copied.
+	if c.Try != "" {
+		fmt.Fprintf(w, "  %s %s\n", dim("try   ", o.Color), strings.ReplaceAll(c.Try, "\n", "\n         "))
+	}
+}
+
+// WriteMatrixTerminal writes a line a kernel, then the claims on which the
+// kernels differ or that one of them does not keep.
+func WriteMatrixTerminal(w io.Writer, m *Matrix, o TerminalOptions) {
+	width := 0
+	for _, row := range m.Rows {
+		width = max(width, utf8.RuneCountInString(row.Title()))
+	}
+	for i, row := range m.Rows {
+		fmt.Fprintf(w, "%3d  %-*s  ", i+1, width, row.Title())
+		if row.Result == nil {
+			first, _, _ := strings.Cut(row.Error, "\n")
+			fmt.Fprintf(w, "%s\n", wrap(paint(Broken, "broken", o.Color)+": "+first, width+7, o.Width))
+			continue
+		}
+		fmt.Fprintln(w, SummaryLine(row.Result.Summary, o.Color))
+		for _, l := range row.Result.wholeProblems() {
+			fmt.Fprintf(w, "%*s%s\n", width+7, "", wrap(paint(Broken, "broken", o.Color)+": "+l, width+7, o.Width))
+		}
+	}
+	head := false
+	for _, l := range m.lines() {
+		if !l.differs {
+			continue
+		}
+		if !head {
+			fmt.Fprint(w, "\nWhere they differ or fail:\n      ")
+			for i := range m.Rows {
+				fmt.Fprintf(w, "%-7d", i+1)
+			}
+			fmt.Fprintln(w)
+			head = true
+		}
+		fmt.Fprint(w, "      ")
+		for _, c := range l.cells {
+			if c == nil {
+				fmt.Fprintf(w, "%-7s", "-")
+				continue
+			}
+			fmt.Fprint(w, paint(c.Verdict, fmt.Sprintf("%-7s", c.Verdict), o.Color))
+		}
+		fmt.Fprintln(w, l.claim.ID)
+	}
+}
+
+// wrap breaks a line between words at width, what follows indented. A word
+// that is longer than a line stays whole.
+func wrap(s string, indent, width int) string {
+	if width <= indent+20 || indent+utf8.RuneCountInString(s) < width {
+		return s
+	}
+	// What stands indented, as Gomega prints values, keeps its indent.
+	lead := s[:len(s)-len(strings.TrimLeft(s, " \t"))]
+	pad := "\n" + strings.Repeat(" ", indent) + lead
+	var b strings.Builder
+	b.WriteString(lead)
+	at := indent + len(lead)
+	for i, word := range strings.Fields(s) {
+		n := utf8.RuneCountInString(word)
+		switch {
+		case i > 0 && at+1+n >= width:
+			b.WriteString(pad)
+			at = indent + len(lead)
+		case i > 0:
+			b.WriteByte(' ')
+			at++
+		}
+		b.WriteString(word)
+		at += n
+	}
+	return b.String()
 }

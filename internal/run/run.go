@@ -76,7 +76,7 @@ func Run(ctx context.Context, o Options) (*report.Result, error) {
 		options: o, open: map[string]bool{}, running: map[string]bool{}, done: map[string]report.Claim{},
 		result: &report.Result{
 			Version: report.SchemaVersion, Tool: report.Tool{Name: "bulkhead", Version: o.Version},
-			Kernel: kernel.Identify(), Started: time.Now().UTC(), Seed: o.Seed, Claims: []report.Claim{},
+			Kernel: kernel.Identify(), Started: time.Now().UTC(), Seed: o.Seed, Selected: len(o.Claims), Claims: []report.Claim{},
 		},
 	}
 	if err := machine.CleanStale(); err != nil {

@@ -1,0 +1,93 @@
+package report
+
+import (
+	"fmt"
+	"sort"
+)
+
+// Matrix is the results of several kernels, side by side.
+type Matrix struct {
+	Version string `json:"version"`
+	Rows    []Row  `json:"matrix"`
+}
+
+// Row is one kernel of a matrix and what came of it.
+type Row struct {
+	// Kernel is the name the kernel was asked for by.
+	Kernel string `json:"kernel"`
+	// Status is the exit status of its run.
+	Status int `json:"status"`
+	// Error says why there is no result.
+	Error  string  `json:"error,omitempty"`
+	Result *Result `json:"result,omitempty"`
+}
+
+// Title is what a reader knows the kernel by.
+func (r *Row) Title() string {
+	if r.Result == nil {
+		return r.Kernel
+	}
+	return fmt.Sprintf("%s %s", r.Result.Kernel.Release, r.Result.Kernel.Arch)
+}
+
+// Add appends the rows of another matrix.
+func (m *Matrix) Add(o *Matrix) { m.Rows = append(m.Rows, o.Rows...) }
+
+// Single is the result of a matrix of one kernel, else nil.
+func (m *Matrix) Single() *Result {
+	if len(m.Rows) != 1 {
+		return nil
+	}
+	return m.Rows[0].Result
+}
+
+// matrixLine is one claim on every kernel; a cell is nil where the kernel's
+// result does not have the claim.
+type matrixLine struct {
+	claim   Claim
+	cells   []*Claim
+	differs bool
+}
+
+// lines are the claims of all results, by ID. A claim differs when its
+// verdicts are not all the same, or not all passes and skips.
+func (m *Matrix) lines() []*matrixLine {
+	byID := map[string]*matrixLine{}
+	var lines []*matrixLine
+	for i, row := range m.Rows {
+		if row.Result == nil {
+			continue
+		}
+		for j := range row.Result.Claims {
+			c := &row.Result.Claims[j]
+			l := byID[c.ID]
+			if l == nil {
+				l = &matrixLine{claim: *c, cells: make([]*Claim, len(m.Rows))}
+				byID[c.ID] = l
+				lines = append(lines, l)
+			}
+			l.cells[i] = c
+		}
+	}
+	sort.Slice(lines, func(i, j int) bool { return lines[i].claim.ID < lines[j].claim.ID })
+	for _, l := range lines {
+		first := Verdict("")
+		for i, c := range l.cells {
+			v := Verdict("")
+			if c != nil {
+				v = c.Verdict
+			} else if m.Rows[i].Result == nil {
+				continue
+			}
+			if first == "" {
+				first = v
+			}
+			l.differs = l.differs || v != first || v != Pass && v != Skip
+		}
+	}
+	return lines
+}
+
+func sortGaps(gaps []Gap) {
+	sort.SliceStable(gaps, func(i, j int) bool { return len(gaps[i].IDs) > len(gaps[j].IDs) })
+}
