@@ -10,7 +10,10 @@ AGENT_SOURCES := $(shell find cmd/bulkhead-agent harness/agent harness/probe har
 agent   = harness/agent/embedded/$(1)/bulkhead-agent
 fixture = fixtures/embedded/$(1)/bb.zst
 
-.PHONY: all help verify test unit suites vet bench clean cross docs generated
+.PHONY: all help verify test test-vm unit suites vet bench clean cross docs docs-kernels generated setup
+
+# Where test-vm keeps kernels.
+KERNELS ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/bulkhead/kernels
 
 all: bin/bulkhead ## build bulkhead for this machine
 
@@ -32,6 +35,13 @@ unit: generated ## the tests of everything but the suites
 suites: generated ## the suites through the ginkgo command, in parallel
 	go tool ginkgo -p --randomize-all --keep-going ./suites/...
 
+test-vm: setup bin/bulkhead cross ## check kernels in QEMU, two hosts with two kernels, and guests that end badly
+	hack/test-vm $(KERNELS)
+
+# Packages are installed when that is allowed, and named otherwise.
+setup:
+	@if [ "$(CI)" = true ] || [ "$(SETUP)" = yes ]; then hack/setup; else hack/setup --check; fi
+
 bench: bin/bulkhead ## the cost of a sandbox and of a run against bare clone and exec
 	go test -run '^$$' -bench . -benchtime 200x ./harness/
 
@@ -39,6 +49,11 @@ docs: generated ## write docs/claims.md from the claims
 	go run ./cmd/bulkhead docs > docs/claims.md.new && mv docs/claims.md.new docs/claims.md
 
 cross: $(ARCHES:%=bin/bulkhead-linux-%) ## build for every architecture
+
+docs-kernels: bin/bulkhead cross ## write docs/kernels.md from the results of every kernel of matrix.yaml
+	hack/kernels $(KERNELS)
+	./bin/bulkhead matrix --mirror $(KERNELS) --file matrix.yaml --json bin/matrix.json
+	./bin/bulkhead docs kernels bin/matrix.json > docs/kernels.md.new && mv docs/kernels.md.new docs/kernels.md
 
 clean: ## remove what was built
 	rm -rf bin

@@ -12,7 +12,7 @@ import (
 
 // newDocsCommand prints docs/claims.md: make docs calls it.
 func newDocsCommand() *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use:    "docs",
 		Short:  "Print the claims reference in Markdown",
 		Hidden: true,
@@ -21,6 +21,8 @@ func newDocsCommand() *cobra.Command {
 			return writeClaims(cmd.OutOrStdout())
 		},
 	}
+	cmd.AddCommand(newDocsKernelsCommand())
+	return cmd
 }
 
 var prose = strings.NewReplacer(`\`, `\\`, "*", `\*`, "<", `\<`, "|", `\|`)

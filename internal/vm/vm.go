@@ -231,6 +231,9 @@ wait:
 	<-consoleEnded
 	out.Console = console.last(25)
 	if !out.Complete {
+		if why == "" {
+			why = out.Why
+		}
 		out.Why = explain(why, out.Console, p)
 	}
 	c.finish(ctx)
@@ -352,6 +355,9 @@ func (c *collector) finish(ctx context.Context) {
 	case c.last != nil && out.Complete:
 		out.Result = c.last
 	case c.announced != nil:
+		if out.Complete {
+			out.Why = fmt.Sprintf("bulkhead ended in the guest with status %d and without a result", out.Status)
+		}
 		out.Complete, out.Status = false, 3
 		r := *c.announced
 		r.Claims = nil

@@ -26,6 +26,9 @@ const launcherVariable = "BULKHEAD_TEST_LAUNCHER"
 func TestMain(m *testing.M) {
 	guest.Main()
 	ReaperMain()
+	if os.Args[0] == scenarioName {
+		scenario(os.Args[1])
+	}
 	if os.Getenv(launcherVariable) != "" {
 		launcher()
 	}
