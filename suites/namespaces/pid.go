@@ -309,8 +309,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Man("pid_namespaces(7)", "The namespace init process")},
 	Needs:    claim.Needs{claim.Namespace(namespace.PID)},
 	Contrast: "state S before and after",
-	Try:      "unshare --pid --fork sleep 99 & until p=$(pgrep -x -n sleep); do :; done; kill -STOP $p; grep State /proc/$p/status; kill -CONT $p; grep State /proc/$p/status",
-	Shows:    "State: T (stopped)\nState: S (sleeping)",
+	Try:      "unshare --pid --fork sleep 99 & until p=$(pgrep -x -n sleep); do :; done; kill -STOP $p; until grep -q 'State:.T' /proc/$p/status; do :; done; echo stopped; kill -CONT $p; while grep -q 'State:.T' /proc/$p/status; do :; done; echo resumed",
+	Shows:    "stopped\nresumed",
 }, func(ctx SpecContext) {
 	host := harness.Start(ctx)
 	init := harness.Start(ctx, harness.Under(host), harness.New(namespace.PID))
