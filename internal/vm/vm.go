@@ -229,7 +229,7 @@ wait:
 	p.stop()
 	<-linesEnded
 	<-consoleEnded
-	out.Console = console.last(25)
+	out.Console = consoleEnd(console.last(200))
 	if !out.Complete {
 		if why == "" {
 			why = out.Why
@@ -240,11 +240,30 @@ wait:
 	return out, nil
 }
 
+// signs are what consoles say of a bad end.
+var signs = []string{"Kernel panic", "Out of memory", "bulkhead guest:", "Initramfs unpacking failed", "soft lockup", "BUG:"}
+
+// consoleEnd is the end of the console's lines that says most: the last 25,
+// or from the first sign of a bad end in what is given, when that is further
+// up, for a trace of the kernel's stack is long.
+func consoleEnd(lines string) string {
+	all := strings.Split(lines, "\n")
+	from := max(0, len(all)-25)
+	for i := range all[:from] {
+		for _, sign := range signs {
+			if strings.Contains(all[i], sign) {
+				return strings.Join(all[i:min(len(all), i+60)], "\n")
+			}
+		}
+	}
+	return strings.Join(all[from:], "\n")
+}
+
 // explain says why a guest ended before its time.
 func explain(why, console string, p *process) string {
 	lines := strings.Split(console, "\n")
 	for i := len(lines) - 1; i >= 0; i-- {
-		for _, sign := range []string{"Kernel panic", "Out of memory", "bulkhead guest:", "Initramfs unpacking failed", "soft lockup", "BUG:"} {
+		for _, sign := range signs {
 			if at := strings.Index(lines[i], sign); at >= 0 {
 				if why != "" {
 					return why + "; the console says: " + lines[i][at:]

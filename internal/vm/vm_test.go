@@ -297,3 +297,17 @@ func TestUnknownAccel(t *testing.T) {
 		}
 	}
 }
+
+func TestConsoleEndKeepsThePanic(t *testing.T) {
+	var lines []string
+	for i := range 100 {
+		lines = append(lines, fmt.Sprintf("line %d", i))
+	}
+	if end := consoleEnd(strings.Join(lines, "\n")); !strings.HasPrefix(end, "line 75") || !strings.HasSuffix(end, "line 99") {
+		t.Errorf("the end of a quiet console: %q", end)
+	}
+	lines[50] = "Kernel panic - not syncing"
+	if end := consoleEnd(strings.Join(lines, "\n")); !strings.HasPrefix(end, "Kernel panic") || !strings.HasSuffix(end, "line 99") {
+		t.Errorf("the end of a panic: %q", end)
+	}
+}

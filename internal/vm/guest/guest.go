@@ -356,7 +356,11 @@ func (g *guest) program(job Job) (unix.WaitStatus, error) {
 			return 0, err
 		}
 	}
+	// The program inherits this, and must be as killable as any other: only
+	// this process, which reports, is kept.
+	_ = os.WriteFile("/proc/self/oom_score_adj", []byte("0"), 0)
 	pid, err := syscall.ForkExec("/bin/bulkhead", job.Argv, attr)
+	_ = os.WriteFile("/proc/self/oom_score_adj", []byte("-1000"), 0)
 	if err != nil {
 		return 0, fmt.Errorf("start %s: %w", strings.Join(job.Argv, " "), err)
 	}
