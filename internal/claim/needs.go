@@ -12,6 +12,7 @@ import (
 
 	"bulkhead/harness"
 	"bulkhead/harness/namespace"
+	"bulkhead/harness/probe"
 	"bulkhead/internal/kernel"
 )
 
@@ -100,6 +101,26 @@ func Namespace(t namespace.Type) Need {
 		n.Since = "5.6"
 	}
 	return n
+}
+
+// Device is the possibility to make an interface of the kind.
+func Device(kind, option string) Need {
+	return Need{
+		Name: kind,
+		Try: func(ctx context.Context) error {
+			sb, err := harness.TryStart(ctx, harness.New(namespace.Network))
+			if err != nil {
+				return err
+			}
+			link := probe.Link{Kind: kind, Name: "need0"}
+			if kind == "veth" {
+				link.Peer = "need1"
+			}
+			_, err = probe.AddLink.Try(sb.Agent(ctx), link)
+			return err
+		},
+		Options: []string{"CONFIG_NET_NS", option},
+	}
 }
 
 // File is a file that the stage must have for a spec to look at.

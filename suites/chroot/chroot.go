@@ -353,7 +353,7 @@ var _ = claim.It(claim.Claim{
 	ID:       "chroot/host-interfaces-visible",
 	Text:     "A plain chroot sees the same network interfaces as the host.",
 	Source:   claim.Sources{claim.Article("The /proc Virtual Filesystem")},
-	Needs:    claim.Needs{claim.Namespace(namespace.Network)},
+	Needs:    claim.Needs{claim.Namespace(namespace.Network), claim.Device("veth", "CONFIG_VETH")},
 	Contrast: "with CLONE_NEWNET only lo remains",
 	Try:      "mount -t proc proc /tmp/tiny-linux/proc; ip link add br9 type bridge; chroot /tmp/tiny-linux cat /proc/net/dev | grep -c br9; unshare --net chroot /tmp/tiny-linux cat /proc/net/dev | grep -c br9",
 	Shows:    "1\n0",
