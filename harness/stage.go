@@ -86,12 +86,21 @@ func Close() {
 	}
 }
 
+// Privileged says whether this process has CAP_SYS_ADMIN, so that it may make
+// a stage without a user namespace of its own. UID 0 alone does not tell: root
+// of a container has usually lost it.
+var Privileged = sync.OnceValue(func() bool {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	return unix.Capget(&header, &data[0]) == nil && data[0].Effective>>unix.CAP_SYS_ADMIN&1 == 1
+})
+
 // stageFlags are the namespaces that a stage has of its own.
 var stageFlags = namespace.Flags(namespace.Mount, namespace.PID, namespace.Network, namespace.UTS, namespace.IPC)
 
 func newStage() (*Stage, error) {
 	attr := &syscall.SysProcAttr{Cloneflags: stageFlags}
-	if os.Geteuid() != 0 {
+	if !Privileged() {
 		attr.Cloneflags |= namespace.User.Flag
 		attr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Geteuid(), Size: 1}}
 		attr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getegid(), Size: 1}}
@@ -108,7 +117,7 @@ func newStage() (*Stage, error) {
 }
 
 func newCaller() (*Stage, error) {
-	if os.Geteuid() == 0 {
+	if Privileged() {
 		return nil, errors.New("root has no business outside of the stage")
 	}
 	return begin(agent.CallerName, &syscall.SysProcAttr{})
@@ -319,20 +328,28 @@ func Caller(ctx context.Context) *Sandbox {
 // Outermost is the outermost process that specs may act in: the stage's first
 // for root, Caller for anybody else.
 func Outermost(ctx context.Context) *Sandbox {
-	if os.Geteuid() == 0 {
+	if Privileged() {
 		return Host(ctx)
 	}
 	return Caller(ctx)
 }
 
 // Nobody starts a process of an ordinary user in namespaces that the user does
-// not own: with UID and GID 65534, or as the user who runs the suite.
+// not own: with UID and GID 65534 where the suite may take them, or as the user
+// who runs the suite.
 func Nobody(ctx context.Context) *Sandbox {
+	return Got(TryNobody(ctx))
+}
+
+// TryNobody is Nobody where there may be no such user to become.
+func TryNobody(ctx context.Context) (*Sandbox, error) {
 	sb := Outermost(ctx).Fork(ctx)
 	if os.Geteuid() == 0 {
-		Must(sb.SetIDs(65534, 65534))
+		if err := sb.SetIDs(65534, 65534); err != nil {
+			return nil, err
+		}
 		// A change of IDs takes the process's files in /proc from it.
 		Got(sb.Prctl(unix.PR_SET_DUMPABLE, 1, 0, 0, 0))
 	}
-	return sb
+	return sb, nil
 }

@@ -246,6 +246,7 @@ func TestEmptyRoot(t *testing.T) {
 			cmd := exec.Command("/alone/bulkhead", "run", "--area", "chroot,mount,user,uts")
 			cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: root}
 			cmd.Dir = "/alone"
+			cmd.Env = []string{}
 			cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, &out, &out
 			return cmd.Run()
 		}()

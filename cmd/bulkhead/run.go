@@ -57,7 +57,7 @@ func (f *runFlags) register(fl *pflag.FlagSet) {
 	fl.StringVar(&f.alpineSHA256, "alpine-sha256", "", "`SHA256` to accept for --alpine instead of the pinned ones")
 	fl.BoolVar(&f.core, "core", false, "only the core claims, those that containers break without")
 	fl.BoolVar(&f.strict, "strict", false, "count a skipped core claim as failed")
-	fl.IntVar(&f.procs, "procs", 0, "how many specs at a time (default one a core)")
+	fl.IntVar(&f.procs, "procs", 0, "how many specs at a time (default two a core)")
 	fl.Int64Var(&f.seed, "seed", 0, "seed of the random order (default random, printed)")
 	fl.DurationVar(&f.timeout, "timeout", claim.DefaultTimeout, "what one claim may take")
 	fl.StringVar(&f.json, "json", "", "write the result as JSON to `FILE`")

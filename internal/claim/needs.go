@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 
 	"github.com/onsi/ginkgo/v2"
@@ -59,6 +58,19 @@ var UnprivilegedUserNamespaces = Need{
 		return nil
 	},
 	Remedy: "set the named switch the other way",
+}
+
+// OrdinaryUser is somebody without privileges for harness.Nobody to act as.
+var OrdinaryUser = Need{
+	Name: "an ordinary user",
+	Try: func(ctx context.Context) error {
+		sb, err := harness.TryNobody(ctx)
+		if err != nil {
+			return fmt.Errorf("the suite's user namespace has no ordinary user: %w", err)
+		}
+		return sb.Kill(unix.SIGKILL)
+	},
+	Remedy: "run bulkhead as root, or as an ordinary user, of the machine itself",
 }
 
 // Kernel is a release of at least since, for a behaviour that nothing but the
@@ -144,12 +156,15 @@ func Feature(name string, since string, options []string, try func(ctx context.C
 // when the kernel says that it offers what it refuses, or as broken.
 func (needs Needs) Check(ctx context.Context) {
 	if _, err := harness.CurrentStage(); err != nil {
-		if os.Geteuid() == 0 {
+		if harness.Privileged() {
 			harness.Broken("set up the stage: %v", err)
 		}
 		why := kernel.UserNamespaceObstacle()
 		if why == "" {
 			why = err.Error()
+			if kernel.SeccompFiltered() {
+				why += "; a seccomp filter, as container runtimes set one, may be what refuses it"
+			}
 		}
 		skip("needs root, or user namespaces for ordinary users: "+why, Root.Remedy)
 	}

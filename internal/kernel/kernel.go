@@ -189,6 +189,13 @@ func UserNamespaceObstacle() string {
 	return ""
 }
 
+// SeccompFiltered says whether a seccomp filter is in force for this process, as
+// container runtimes set one.
+func SeccompFiltered() bool {
+	raw, _ := os.ReadFile("/proc/self/status")
+	return strings.Contains(string(raw), "\nSeccomp:\t2\n")
+}
+
 func osName() string {
 	for _, path := range []string{"/etc/os-release", "/usr/lib/os-release"} {
 		raw, err := os.ReadFile(path)

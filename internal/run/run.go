@@ -29,7 +29,8 @@ import (
 type Options struct {
 	// Claims are the IDs to verify.
 	Claims []string
-	// Procs is how many specs run at a time; 0 is one a core.
+	// Procs is how many specs run at a time; 0 is two a core: they mostly
+	// wait for the kernel.
 	Procs int
 	// Seed is the seed of the random order; 0 picks one.
 	Seed int64
@@ -61,7 +62,7 @@ type controller struct {
 // early (the result is then partial). An error means that it could not begin.
 func Run(ctx context.Context, o Options) (*report.Result, error) {
 	if o.Procs <= 0 {
-		o.Procs = runtime.NumCPU()
+		o.Procs = 2 * runtime.NumCPU()
 	}
 	if o.Seed == 0 {
 		o.Seed = 1 + rand.Int63n(1<<31-1)

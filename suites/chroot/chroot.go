@@ -168,7 +168,7 @@ var _ = claim.It(claim.Claim{
 	ID:       "chroot/userns-root-may-chroot",
 	Text:     "An unprivileged user who became root of a new user namespace may call chroot(2).",
 	Source:   claim.Sources{claim.Man("chroot(2)", "DESCRIPTION"), claim.Man("user_namespaces(7)", "Capabilities")},
-	Needs:    claim.Needs{claim.Namespace(namespace.User), claim.UnprivilegedUserNamespaces},
+	Needs:    claim.Needs{claim.OrdinaryUser, claim.Namespace(namespace.User), claim.UnprivilegedUserNamespaces},
 	Contrast: "the same user outside the namespace gets EPERM",
 	Try:      "setpriv --reuid 1000 --regid 1000 --clear-groups unshare --user --map-root-user chroot /tmp/tiny-linux id; setpriv --reuid 1000 --regid 1000 --clear-groups chroot /tmp/tiny-linux id",
 	Shows:    "uid=0…\nchroot: cannot change root directory to '/tmp/tiny-linux': Operation not permitted",

@@ -507,7 +507,7 @@ var _ = claim.It(claim.Claim{
 	ID:       "user/root-inside-unprivileged-outside",
 	Text:     "A process can have UID 0 in its user namespace while outside it is an ordinary user.",
 	Source:   claim.Sources{claim.Article("Introduction to Linux Namespaces"), claim.Man("user_namespaces(7)", "DESCRIPTION")},
-	Needs:    claim.Needs{userNeed, unprivileged},
+	Needs:    claim.Needs{claim.OrdinaryUser, userNeed, unprivileged},
 	Contrast: "without the namespace getuid() is the ordinary user's",
 	Core:     true,
 	Try:      "setpriv --reuid 1000 --regid 1000 --clear-groups unshare --user --map-root-user sh -c 'id -u; exec sleep 99' & until p=$(pgrep -x -n sleep); do :; done; grep Uid /proc/$p/status",

@@ -305,7 +305,7 @@ var _ = claim.It(claim.Claim{
 	ID:       "ns/userns-first-grants-the-rest",
 	Text:     "One call naming CLONE_NEWUSER and other flags succeeds unprivileged, because the user namespace is made first and owns the rest.",
 	Source:   claim.Sources{claim.Man("user_namespaces(7)", "Interaction with other types"), claim.Man("unshare(2)", "NOTES")},
-	Needs:    claim.Needs{userNeed, unprivileged},
+	Needs:    claim.Needs{claim.OrdinaryUser, userNeed, unprivileged},
 	Contrast: "the same call without CLONE_NEWUSER is EPERM",
 	Core:     true,
 	Try:      "setpriv --reuid 1000 --regid 1000 --clear-groups unshare --user --uts --net echo made; setpriv --reuid 1000 --regid 1000 --clear-groups unshare --uts --net true",

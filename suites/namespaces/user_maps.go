@@ -59,7 +59,7 @@ var _ = claim.It(claim.Claim{
 	ID:       "user/gid-map-needs-setgroups-deny",
 	Text:     `Without CAP_SETGID in the parent, gid_map can be written only after "deny" went to setgroups.`,
 	Source:   claim.Sources{claim.Man("user_namespaces(7)", "Defining mappings, The /proc/pid/setgroups file")},
-	Needs:    claim.Needs{userNeed, unprivileged, setgroupsNeed},
+	Needs:    claim.Needs{claim.OrdinaryUser, userNeed, unprivileged, setgroupsNeed},
 	Contrast: "succeeds after deny",
 	Try:      "setpriv --reuid 1000 --regid 1000 --clear-groups unshare --user sh -c 'echo 0 1000 1 > /proc/self/gid_map; echo deny > /proc/self/setgroups; echo 0 1000 1 > /proc/self/gid_map && id -g'",
 }, func(ctx SpecContext) {

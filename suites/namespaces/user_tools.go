@@ -29,18 +29,43 @@ var userNeed = claim.Namespace(namespace.User)
 // unprivileged is that no switch keeps ordinary users from user namespaces.
 var unprivileged = claim.UnprivilegedUserNamespaces
 
-// setgroupsNeed is that nobody has denied setgroups(2) to the suite itself: the
-// denial reaches every namespace below.
-var setgroupsNeed = claim.Need{
-	Name: "setgroups(2) not denied",
+// setgroupsNeed is that nobody has denied setgroups(2) to the suite itself,
+// setgroupsOnStage that it is not denied on the stage either, as it is on that
+// of an ordinary user: the denial reaches every namespace below.
+var (
+	setgroupsNeed    = setgroupsAllowed("the suite runs in", harness.Outermost)
+	setgroupsOnStage = setgroupsAllowed("the stage is in", harness.Host)
+)
+
+func setgroupsAllowed(where string, who func(context.Context) *harness.Sandbox) claim.Need {
+	return claim.Need{
+		Name: "setgroups(2) not denied",
+		Try: func(ctx context.Context) error {
+			said, err := who(ctx).ReadFile("/proc/self/setgroups")
+			if err == nil && strings.TrimSpace(said) != "allow" {
+				err = errors.New("setgroups(2) is denied in the user namespace that " + where)
+			}
+			return err
+		},
+		Remedy: claim.Root.Remedy,
+	}
+}
+
+// foreignRoot is that the machine's root is nobody whom an ordinary user of the
+// stage could map, as it is where the suite itself is root of a container.
+var foreignRoot = claim.Need{
+	Name: "the machine's root apart from the suite's user",
 	Try: func(ctx context.Context) error {
-		said, err := harness.Outermost(ctx).ReadFile("/proc/self/setgroups")
-		if err == nil && strings.TrimSpace(said) != "allow" {
-			err = errors.New("setgroups(2) is denied in the user namespace that the suite runs in")
+		if kernel.IsRoot() {
+			return nil
+		}
+		version, err := harness.Host(ctx).Stat("/proc/version")
+		if err == nil && version.UID == 0 {
+			err = errors.New("the suite runs as the machine's root, without its privileges")
 		}
 		return err
 	},
-	Remedy: "run bulkhead outside of the user namespace that denies it",
+	Remedy: "run bulkhead with CAP_SYS_ADMIN, or as an ordinary user",
 }
 
 // newPrivileges is that execve(2) may give privileges at all.
@@ -259,7 +284,7 @@ func userDepth() depth {
 	if !known {
 		d.depth++
 	}
-	if !kernel.IsRoot() {
+	if !harness.Privileged() {
 		d.depth++
 	}
 	return d

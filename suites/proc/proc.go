@@ -509,7 +509,7 @@ var _ = claim.It(claim.Claim{
 	ID:       "proc/oom-score-adj-below-floor-needs-cap",
 	Text:     "oom_score_adj is inherited by children and may be raised by anyone, but going below the floor set by a privileged writer (0 by default) needs CAP_SYS_RESOURCE.",
 	Source:   claim.Sources{claim.Man("proc(5)", "/proc/pid/oom_score_adj")},
-	Needs:    claim.Needs{procfs, oomFloor},
+	Needs:    claim.Needs{claim.OrdinaryUser, procfs, oomFloor},
 	Contrast: "coming back down to the first value is allowed",
 	Try:      "setpriv --reuid 65534 sh -c 'cd /proc/self; /bin/echo 500 > oom_score_adj; cat oom_score_adj; /bin/echo -100 > oom_score_adj; /bin/echo 100 > oom_score_adj; cat oom_score_adj'",
 	Shows:    "500\n/bin/echo: write error: Permission denied\n100",
