@@ -139,14 +139,6 @@ var _ = claim.It(claim.Claim{
 	Expect(own).To(MatchError(unix.ENOENT), "contrast: the same path in the container's own mounts")
 })
 
-// cgroup2 is a mounted v2 hierarchy.
-var cgroup2 = claim.Feature("cgroup v2", "4.5", nil, func(context.Context) error {
-	if hierarchy("") == "" {
-		return fmt.Errorf("no cgroup2 hierarchy is mounted")
-	}
-	return nil
-})
-
 var _ = claim.It(claim.Claim{
 	ID:   "combined/killing-init-cleans-everything",
 	Text: "Killing a container's init ends its processes, destroys its veth and leaves its cgroup unpopulated.",
@@ -160,7 +152,7 @@ var _ = claim.It(claim.Claim{
 }, func(ctx SpecContext) {
 	host := harness.Start(ctx, harness.New(namespace.Network))
 	agent := host.Agent(ctx)
-	group := makeCgroup(hierarchy(""), "", "container")
+	group := newCgroup2("container")
 	events := group.dir + "/cgroup.events"
 	populated := func() bool {
 		return strings.Contains("\n"+harness.Got(host.ReadFile(events)), "\npopulated 1\n")

@@ -1,7 +1,6 @@
 package namespaces
 
 import (
-	"fmt"
 	"strconv"
 	"strings"
 
@@ -524,49 +523,4 @@ var _ = claim.It(claim.Claim{
 	Expect(plain).NotTo(BeZero(), "contrast: getuid() without the namespace")
 	Expect(inside).To(Equal(0), "getuid() inside the user namespace")
 	Expect(outside).To(Equal(strconv.Itoa(plain)), "Uid of the process read from outside")
-})
-
-var _ = claim.It(claim.Claim{
-	ID:       "cgroup/ns-own-cgroup-shown-as-root",
-	Text:     `After CLONE_NEWCGROUP a process's own cgroup reads as "/" in /proc/self/cgroup, in v1 and v2 hierarchies.`,
-	Source:   claim.Sources{claim.Article("Introduction to Linux Namespaces"), claim.Man("cgroup_namespaces(7)", "")},
-	Needs:    claim.Needs{claim.Namespace(namespace.Cgroup), claim.Root, cgroupMount},
-	Contrast: "full path before",
-	Core:     true,
-	Try:      `unshare --cgroup grep -v :/$ /proc/self/cgroup; unshare --cgroup grep -m1 -o ":/$" /proc/self/cgroup`,
-	Shows:    ":/",
-}, func(ctx SpecContext) {
-	sb := harness.Start(ctx)
-	group := newCgroup(ctx, "root")
-	harness.Must(sb.WriteFile(group.dir+"/cgroup.procs", "0"))
-	before := group.path(sb)
-	Expect(sb.Unshare(unix.CLONE_NEWCGROUP)).To(Succeed())
-	after := group.path(sb)
-	claim.Evidence("before: %s; after unshare(CLONE_NEWCGROUP): %s", before, after)
-	Expect(after).To(Equal("/"), "the own cgroup in /proc/self/cgroup of a new cgroup namespace")
-	Expect(before).To(HaveSuffix("/"+group.name), "contrast: the full path before")
-})
-
-var _ = claim.It(claim.Claim{
-	ID:       "cgroup/meminfo-ignores-the-limit",
-	Text:     "A memory limit does not change MemTotal in /proc/meminfo.",
-	Source:   claim.Sources{claim.Article("The /proc Virtual Filesystem"), claim.Man("cgroups(7)", "memory controller")},
-	Needs:    claim.Needs{claim.Root, memoryController},
-	Contrast: "the limit is in force",
-	Try:      "echo 64M > /sys/fs/cgroup/x/memory.max; echo $$ > /sys/fs/cgroup/x/cgroup.procs; grep MemTotal /proc/meminfo",
-}, func(ctx SpecContext) {
-	const limit = 64 << 20
-	sb := harness.Start(ctx)
-	memTotal := func() string {
-		line, _, _ := strings.Cut(harness.Got(sb.ReadFile("/proc/meminfo")), "\n")
-		return line
-	}
-	before := memTotal()
-	group := newMemoryCgroup(ctx, limit)
-	harness.Must(sb.WriteFile(group.dir+"/cgroup.procs", "0"))
-	after := memTotal()
-	inForce := strings.TrimSpace(harness.Got(sb.ReadFile(group.dir + "/" + group.limitFile)))
-	claim.Evidence("outside: %s; in a cgroup limited to %s bytes: %s", before, inForce, after)
-	Expect(after).To(Equal(before), "MemTotal inside a cgroup with a memory limit")
-	Expect(inForce).To(Equal(fmt.Sprint(limit)), "contrast: the limit is in force")
 })
