@@ -71,6 +71,9 @@ func (r *Result) wholeProblems() (lines []string) {
 	for _, l := range r.Leftovers {
 		lines = append(lines, "left over: "+l)
 	}
+	if s := Count(r.Claims); !r.Partial && s.Pass+s.Fail+s.Broken == 0 {
+		lines = append(lines, "it verified nothing")
+	}
 	return lines
 }
 

@@ -96,11 +96,25 @@ func WriteTerminal(w io.Writer, r *Result, o TerminalOptions) {
 		fmt.Fprintln(w)
 	}
 	writeAreas(w, r, o)
+	alike := map[string][]string{}
+	for _, c := range r.Claims {
+		if c.Verdict == Broken {
+			alike[c.Reason] = append(alike[c.Reason], c.ID)
+		}
+	}
 	for _, v := range []Verdict{Fail, Broken} {
 		for _, c := range r.Claims {
-			if c.Verdict == v {
-				writeProblem(w, c, o)
+			if c.Verdict != v {
+				continue
 			}
+			// One cause can break them all: it is told once.
+			if ids := alike[c.Reason]; v == Broken && len(ids) >= manyAlike {
+				if ids[0] == c.ID {
+					writeAlike(w, c.Reason, ids, o)
+				}
+				continue
+			}
+			writeProblem(w, c, o)
 		}
 	}
 	for i, g := range r.Missing() {
@@ -146,6 +160,17 @@ func writeAreas(w io.Writer, r *Result, o TerminalOptions) {
 		}
 		fmt.Fprintln(w)
 	}
+}
+
+// manyAlike is how many broken claims with one reason are told together.
+const manyAlike = 4
+
+func writeAlike(w io.Writer, reason string, ids []string, o TerminalOptions) {
+	fmt.Fprintf(w, "\n%s %d claims, for one reason\n", paint(Broken, "BROKEN", o.Color), len(ids))
+	for _, l := range strings.Split(strings.TrimSpace(reason), "\n") {
+		fmt.Fprintf(w, "  %s\n", wrap(l, 2, o.Width))
+	}
+	fmt.Fprintf(w, "  %s\n", wrap(strings.Join(ids, " "), 2, o.Width))
 }
 
 func writeProblem(w io.Writer, c Claim, o TerminalOptions) {

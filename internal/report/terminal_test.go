@@ -1,0 +1,38 @@
+package report
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"testing"
+)
+
+func TestOneCauseIsToldOnce(t *testing.T) {
+	r := &Result{}
+	for i := range 6 {
+		r.Claims = append(r.Claims, Claim{ID: fmt.Sprintf("uts/c%d", i), Area: "uts", Verdict: Broken, Reason: "no stage"})
+	}
+	r.Claims = append(r.Claims, Claim{ID: "uts/other", Area: "uts", Verdict: Broken, Reason: "another reason"})
+	r.Summary = Count(r.Claims)
+	var b bytes.Buffer
+	WriteTerminal(&b, r, TerminalOptions{})
+	out := b.String()
+	if strings.Count(out, "no stage") != 1 || strings.Count(out, "another reason") != 1 {
+		t.Error(out)
+	}
+	for _, c := range r.Claims {
+		if !strings.Contains(out, c.ID) {
+			t.Errorf("%s is not named in\n%s", c.ID, out)
+		}
+	}
+}
+
+func TestARunThatVerifiedNothingSaysSo(t *testing.T) {
+	r := &Result{Claims: []Claim{{ID: "uts/a", Area: "uts", Verdict: Skip, Reason: "needs root"}}}
+	r.Summary = Count(r.Claims)
+	var b bytes.Buffer
+	WriteTerminal(&b, r, TerminalOptions{})
+	if !strings.Contains(b.String(), "it verified nothing") || r.ExitStatus(false) != 3 {
+		t.Error(b.String())
+	}
+}
