@@ -26,6 +26,7 @@ var Untyped = map[string]string{
 	"ipc/mqueue-sysctls-limit-what-can-be-made":             "needs mq_open(3)",
 	"ipc/unshare-applies-semaphore-undo":                    "needs semop(2) with SEM_UNDO",
 	"kernel/kernel-log-shared":                              "would write to the log of the machine",
+	"mount/bind-ignores-ro-until-remount":                   "mount(8) makes the second call itself",
 	"mount/own-root-filesystem":                             "after pivot_root(8) the shell that goes on has the old root still; runtimes make the calls themselves",
 	"mount/pivot-root-dot-dot-form":                         "after pivot_root(8) the shell that goes on has the old root still; runtimes make the calls themselves",
 	"mount/pivot-root-old-root-can-be-dropped":              "after pivot_root(8) the shell that goes on has the old root still; runtimes make the calls themselves",
