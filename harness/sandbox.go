@@ -634,3 +634,33 @@ func FlagNames(flags uintptr) string {
 	}
 	return strings.Join(names, "|")
 }
+
+// heldNetworks is how many network namespaces are kept at most.
+const heldNetworks = 48
+
+var (
+	heldMu sync.Mutex
+	held   []*os.File
+)
+
+// HoldNetwork keeps the sandbox's network namespace when the sandbox has ended.
+// The kernel takes a namespace down in the background, and nobody makes one
+// meanwhile; that takes it as long for many as for one. So they are let go
+// together, when there are many or the process ends.
+func HoldNetwork(sb *Sandbox) {
+	fd, err := sb.OpenNamespace(namespace.Network)
+	Must(err)
+	file, err := sb.Export(fd)
+	Must(err)
+	Must(sb.Close(fd))
+	heldMu.Lock()
+	defer heldMu.Unlock()
+	held = append(held, file)
+	if len(held) < heldNetworks {
+		return
+	}
+	for _, f := range held {
+		f.Close()
+	}
+	held = []*os.File{}
+}

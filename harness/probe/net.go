@@ -9,9 +9,6 @@ import (
 	"time"
 
 	"github.com/vishvananda/netlink"
-	"golang.org/x/net/icmp"
-	"golang.org/x/net/ipv4"
-	"golang.org/x/net/ipv6"
 	"golang.org/x/sys/unix"
 )
 
@@ -22,6 +19,9 @@ type Link struct {
 	Kind string
 	// Peer is the other end's name, of a new veth.
 	Peer string
+	// PeerPID is a process, as the agent sees it, in whose network namespace
+	// the other end is made; 0 is the agent's own.
+	PeerPID int
 	// Parent is the lower device of macvlan, ipvlan and vlan, and of vxlan.
 	Parent string
 	// Mode is macvlan's and ipvlan's mode, as iproute2 writes it.
@@ -34,8 +34,11 @@ type Link struct {
 	// NoLearning turns a VXLAN device's learning off.
 	NoLearning bool
 
+	// Index is the interface's; a new one's where 0 is not the kernel's choice.
+	Index int
+
 	// What follows is only filled in by Links.
-	Index, ParentIndex, MasterIndex, NetNSID, MTU int
+	ParentIndex, MasterIndex, NetNSID, MTU int
 	MAC, Qdisc                                    string
 	Up, Carrier                                   bool
 	Addresses                                     []string
@@ -44,7 +47,7 @@ type Link struct {
 // AddLink makes an interface by RTM_NEWLINK.
 var AddLink = New("net.AddLink", func(l Link) (None, error) {
 	attrs := netlink.NewLinkAttrs()
-	attrs.Name = l.Name
+	attrs.Name, attrs.Index = l.Name, l.Index
 	if l.Parent != "" {
 		parent, err := netlink.LinkByName(l.Parent)
 		if err != nil {
@@ -55,7 +58,11 @@ var AddLink = New("net.AddLink", func(l Link) (None, error) {
 	var link netlink.Link
 	switch l.Kind {
 	case "veth":
-		link = &netlink.Veth{LinkAttrs: attrs, PeerName: l.Peer}
+		veth := &netlink.Veth{LinkAttrs: attrs, PeerName: l.Peer}
+		if l.PeerPID != 0 {
+			veth.PeerNamespace = netlink.NsPid(l.PeerPID)
+		}
+		link = veth
 	case "bridge":
 		link = &netlink.Bridge{LinkAttrs: attrs}
 	case "dummy":
@@ -292,94 +299,6 @@ var Learned = New("net.Learned", func(bridge string) ([]string, error) {
 	return found, nil
 })
 
-// Echo is a ping: one or more ICMP echo requests to Dst.
-type Echo struct {
-	Dst string
-	// Size is the payload in bytes.
-	Size int
-	// Within is how long to wait for a reply, in milliseconds.
-	Within int
-	// DontFragment sets IP_PMTUDISC_DO.
-	DontFragment bool
-}
-
-// Reply is the answer to a ping; From is empty when there was none.
-type Reply struct {
-	From string
-	// Sent counts the requests: a first one may be lost to address resolution.
-	Sent int
-	// Intact is whether the payload came back as it went.
-	Intact bool
-	// Problem is what the kernel said instead of sending.
-	Problem string
-	TTL     int
-}
-
-// Ping sends an echo request each 50 ms until a reply comes or time is up.
-// That there is none is an answer, not an error.
-var Ping = New("net.Ping", func(e Echo) (Reply, error) {
-	ip := net.ParseIP(e.Dst)
-	network, proto, kind := "ip4:icmp", 1, icmp.Type(ipv4.ICMPTypeEcho)
-	replyKind := icmp.Type(ipv4.ICMPTypeEchoReply)
-	if ip.To4() == nil {
-		network, proto, kind, replyKind = "ip6:ipv6-icmp", 58, ipv6.ICMPTypeEchoRequest, ipv6.ICMPTypeEchoReply
-	}
-	conn, err := net.ListenPacket(network, map[bool]string{true: "0.0.0.0", false: "::"}[ip.To4() != nil])
-	if err != nil {
-		return Reply{}, fmt.Errorf("raw socket: %w", err)
-	}
-	defer conn.Close()
-	if e.DontFragment {
-		raw, err := conn.(*net.IPConn).SyscallConn()
-		if err != nil {
-			return Reply{}, err
-		}
-		_ = raw.Control(func(fd uintptr) {
-			_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_DO)
-		})
-	}
-	payload := make([]byte, max(e.Size, 16))
-	for i := range payload {
-		payload[i] = byte(i * 7)
-	}
-	id := os.Getpid() & 0xffff
-	deadline := time.Now().Add(time.Duration(e.Within) * time.Millisecond)
-	var r Reply
-	buf := make([]byte, 1<<17)
-	for time.Now().Before(deadline) {
-		r.Sent++
-		m := icmp.Message{Type: kind, Body: &icmp.Echo{ID: id, Seq: r.Sent, Data: payload}}
-		raw, err := m.Marshal(nil)
-		if err != nil {
-			return r, err
-		}
-		r.Problem = ""
-		if _, err := conn.WriteTo(raw, &net.IPAddr{IP: ip}); err != nil {
-			r.Problem = err.Error()
-		}
-		until := time.Now().Add(50 * time.Millisecond)
-		if until.After(deadline) {
-			until = deadline
-		}
-		_ = conn.SetReadDeadline(until)
-		for {
-			n, from, err := conn.ReadFrom(buf)
-			if err != nil {
-				break
-			}
-			got, err := icmp.ParseMessage(proto, buf[:n])
-			if err != nil || got.Type != replyKind {
-				continue
-			}
-			if echo, ok := got.Body.(*icmp.Echo); ok && echo.ID == id {
-				r.From, r.Intact = from.String(), string(echo.Data) == string(payload)
-				return r, nil
-			}
-		}
-	}
-	return r, nil
-})
-
 // Dial is a TCP connection to be made from here.
 type Dial struct {
 	Address string
@@ -491,15 +410,29 @@ type Frame struct {
 	Data []byte
 }
 
-// SendFrame sends an Ethernet frame as it is.
+// SendFrame sends an Ethernet frame as it is, and returns when it must be where
+// it is going: see Outrun.
 var SendFrame = New("net.SendFrame", func(f Frame) (None, error) {
+	p, err := newPinger(Echo{Dst: "127.0.0.1"})
+	if err != nil {
+		return None{}, err
+	}
+	defer unix.Close(p.fd)
+	undo, err := pin()
+	if err != nil {
+		return None{}, err
+	}
+	defer undo()
 	return on(f.Link, "send on", func(l netlink.Link) error {
 		fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
 		if err != nil {
 			return err
 		}
 		defer unix.Close(fd)
-		return unix.Sendto(fd, f.Data, 0, &unix.SockaddrLinklayer{Ifindex: l.Attrs().Index, Halen: 6})
+		if err := unix.Sendto(fd, f.Data, 0, &unix.SockaddrLinklayer{Ifindex: l.Attrs().Index, Halen: 6}); err != nil {
+			return err
+		}
+		return p.outrun()
 	})
 })
 

@@ -1,10 +1,12 @@
 package network
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"net"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/gopacket/gopacket"
@@ -23,13 +25,28 @@ const (
 	pollTime = 2 * time.Millisecond
 	// linkTime bounds the wait for the kernel's link watch work.
 	linkTime = 5 * time.Second
-	// silence is how long something must not happen.
-	silence = silenceTime * time.Millisecond
 )
+
+// once is try, remembered: what a kernel offers does not change while a process
+// runs. That time ran out is no answer, and neither is a panic.
+func once(try func(context.Context) error) func(context.Context) error {
+	var mu sync.Mutex
+	var known bool
+	var answer error
+	return func(ctx context.Context) error {
+		mu.Lock()
+		defer mu.Unlock()
+		if !known {
+			answer = try(ctx)
+			known = ctx.Err() == nil
+		}
+		return answer
+	}
+}
 
 // device needs a kind of interface, found by making one.
 func device(kind, option string, link probe.Link) claim.Need {
-	return claim.Feature(kind, "", []string{"CONFIG_NET_NS", option}, func(ctx context.Context) error {
+	return claim.Feature(kind, "", []string{"CONFIG_NET_NS", option}, once(func(ctx context.Context) error {
 		sb, err := harness.TryStart(ctx, harness.New(namespace.Network))
 		if err != nil {
 			return err
@@ -42,7 +59,7 @@ func device(kind, option string, link probe.Link) claim.Need {
 		}
 		_, err = probe.AddLink.Try(agent, link)
 		return err
-	})
+	}))
 }
 
 var (
@@ -50,7 +67,7 @@ var (
 	bridgeNeed  = device("bridge", "CONFIG_BRIDGE", probe.Link{Kind: "bridge", Name: "need0"})
 	vxlanNeed   = device("vxlan", "CONFIG_VXLAN", probe.Link{Kind: "vxlan", Name: "need0", ID: 1, Remote: "192.0.2.2", Port: 4789})
 	macvlanNeed = device("macvlan", "CONFIG_MACVLAN", probe.Link{Kind: "macvlan", Name: "need0", Parent: "lower0", Mode: "bridge"})
-	ipv6Need    = claim.Feature("IPv6", "", []string{"CONFIG_IPV6"}, func(ctx context.Context) error {
+	ipv6Need    = claim.Feature("IPv6", "", []string{"CONFIG_IPV6"}, once(func(ctx context.Context) error {
 		sb, err := harness.TryStart(ctx, harness.New(namespace.Network))
 		if err != nil {
 			return err
@@ -63,7 +80,7 @@ var (
 			return errors.New("net.ipv6.conf.all.disable_ipv6 is " + strings.TrimSpace(v))
 		}
 		return err
-	})
+	}))
 )
 
 func mac(s string) []byte { return harness.Got(net.ParseMAC(s)) }
@@ -259,4 +276,21 @@ func newMacvlan(ctx SpecContext) macvlans {
 		probe.Raise.In(c.Agent, "eth0")
 	}
 	return m
+}
+
+// broadcast is a frame of an ethertype that nothing speaks, from a machine's
+// eth0 to all, that carries a mark.
+func broadcast(from *Host, mark string) []byte {
+	frame := append([]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, mac(from.Link("eth0").MAC)...)
+	return append(append(append(frame, 0x88, 0xb5), mark...), make([]byte, 60)...)
+}
+
+// copies counts the captured frames with a mark on a machine's eth0.
+func copies(at *Host, mark string) (n int) {
+	for _, f := range probe.Frames.In(at.Agent, "eth0") {
+		if bytes.Contains(f, []byte("\x88\xb5"+mark)) {
+			n++
+		}
+	}
+	return n
 }

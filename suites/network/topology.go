@@ -4,10 +4,12 @@
 package network
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
 	. "github.com/onsi/ginkgo/v2"
+	"golang.org/x/sys/unix"
 
 	"bulkhead/harness"
 	"bulkhead/harness/namespace"
@@ -28,7 +30,6 @@ type Topology struct {
 	ctx   SpecContext
 	hosts []*Host
 	wires []wire
-	links int
 	drawn bool
 }
 
@@ -56,7 +57,13 @@ func (t *Topology) Container(host *Host, name string) *Host { return t.add(name,
 
 func (t *Topology) add(name string, parent *harness.Sandbox) *Host {
 	sb := harness.Start(t.ctx, harness.Under(parent), harness.New(namespace.Network, namespace.Mount), harness.Named(name))
+	harness.HoldNetwork(sb)
 	h := &Host{Name: name, Sandbox: sb, Agent: sb.Agent(t.ctx)}
+	// Duplicate address detection takes a second and has no place in what
+	// these topologies show.
+	if err := sb.WriteFile("/proc/sys/net/ipv6/conf/default/accept_dad", "0"); err != nil && !errors.Is(err, unix.ENOENT) {
+		harness.Must(err)
+	}
 	probe.Raise.In(h.Agent, "lo")
 	t.hosts = append(t.hosts, h)
 	DeferCleanup(t.drawFailure)
@@ -66,13 +73,10 @@ func (t *Topology) add(name string, parent *harness.Sandbox) *Host {
 // Wire connects two machines by a veth pair, of which a holds the end nameA
 // and b, a container of a or another machine, the end nameB. Both are raised.
 func (t *Topology) Wire(a *Host, nameA string, b *Host, nameB string) {
-	t.links++
-	// The far end is made under a name that nothing else has, and renamed
-	// where it arrives.
-	passing := fmt.Sprintf("bh%d", t.links)
-	probe.AddLink.In(a.Agent, probe.Link{Kind: "veth", Name: nameA, Peer: passing})
-	probe.MoveLink.In(a.Agent, probe.Move{Name: passing, PID: b.PID()})
-	probe.SetLink.In(b.Agent, probe.Change{Name: passing, Rename: nameB})
+	// Made in place: a move waits for every reader of the old namespace. Both
+	// ends having one index in their namespaces, the kernel would take its time
+	// with what their carrier changes.
+	probe.AddLink.In(a.Agent, probe.Link{Kind: "veth", Name: nameA, Index: 100 + len(t.wires), Peer: nameB, PeerPID: b.PID()})
 	probe.Raise.In(a.Agent, nameA)
 	probe.Raise.In(b.Agent, nameB)
 	t.wires = append(t.wires, wire{a.Name + ":" + nameA, b.Name + ":" + nameB})
@@ -106,24 +110,19 @@ func (h *Host) Link(name string) probe.Link {
 	return l
 }
 
-const (
-	// replyTime is how long a reply that must come may take, in milliseconds,
-	// on a busy machine; a reply that is there is seen at once.
-	replyTime = 5000
-	// silenceTime is how long to wait for a reply that must not come. That
-	// there is none can only be seen by waiting; requests are sent all the
-	// while.
-	silenceTime = 300
-)
+// replyTime is how long a reply that must come may take, in milliseconds, on a
+// busy machine; a reply that is there is seen at once.
+const replyTime = 5000
 
 // reaches pings until a reply comes; it says whether one did.
 func (h *Host) reaches(address string) bool {
 	return probe.Ping.In(h.Agent, probe.Echo{Dst: address, Within: replyTime}).From != ""
 }
 
-// silent pings and says whether no reply came.
+// silent pings and says whether no reply came, which is seen without waiting
+// for a length of time: see probe.Outrun.
 func (h *Host) silent(address string) bool {
-	return probe.Ping.In(h.Agent, probe.Echo{Dst: address, Within: silenceTime}).From == ""
+	return probe.Outrun.In(h.Agent, probe.Echo{Dst: address}).From == ""
 }
 
 // Draw is the topology as text: the wires, then each machine's interfaces with
