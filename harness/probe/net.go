@@ -39,9 +39,9 @@ type Link struct {
 
 	// What follows is only filled in by Links.
 	ParentIndex, MasterIndex, NetNSID, MTU int
-	MAC, Qdisc                                    string
-	Up, Carrier                                   bool
-	Addresses                                     []string
+	MAC, Qdisc                             string
+	Up, Carrier                            bool
+	Addresses                              []string
 }
 
 // AddLink makes an interface by RTM_NEWLINK.
