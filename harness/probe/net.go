@@ -22,6 +22,9 @@ type Link struct {
 	// PeerPID is a process, as the agent sees it, in whose network namespace
 	// the other end is made; 0 is the agent's own.
 	PeerPID int
+	// NetworkOf is a process in whose network namespace the interface itself is
+	// made; 0 is the agent's own.
+	NetworkOf int
 	// Parent is the lower device of macvlan, ipvlan and vlan, and of vxlan.
 	Parent string
 	// Mode is macvlan's and ipvlan's mode, as iproute2 writes it.
@@ -48,6 +51,9 @@ type Link struct {
 var AddLink = New("net.AddLink", func(l Link) (None, error) {
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name, attrs.Index = l.Name, l.Index
+	if l.NetworkOf != 0 {
+		attrs.Namespace = netlink.NsPid(l.NetworkOf)
+	}
 	if l.Parent != "" {
 		parent, err := netlink.LinkByName(l.Parent)
 		if err != nil {
@@ -276,7 +282,32 @@ func Find(links []Link, name string) (l Link, ok bool) {
 	return Link{}, false
 }
 
-// Neighbours lists a bridge's forwarding table as "MAC port", learned
+// Neighbour is a permanent entry of a neighbour table or, with Via, of a
+// forwarding table: behind which tunnel endpoint, or bridge port without one, a
+// MAC is.
+type Neighbour struct {
+	Link, IP, MAC string
+	Via           string
+}
+
+// AddNeighbour adds a Neighbour. With an IP it is one of the neighbour table,
+// else one of the forwarding table of a tunnel.
+var AddNeighbour = New("net.AddNeighbour", func(n Neighbour) (None, error) {
+	mac, err := net.ParseMAC(n.MAC)
+	if err != nil {
+		return None{}, err
+	}
+	entry := &netlink.Neigh{State: unix.NUD_PERMANENT, HardwareAddr: mac, IP: net.ParseIP(n.IP)}
+	if n.IP == "" {
+		entry.Family, entry.Flags, entry.IP = unix.AF_BRIDGE, unix.NTF_SELF, net.ParseIP(n.Via)
+	}
+	return on(n.Link, "add neighbour "+n.MAC+" to", func(l netlink.Link) error {
+		entry.LinkIndex = l.Attrs().Index
+		return netlink.NeighAppend(entry)
+	})
+})
+
+// Learned lists a bridge's forwarding table as "MAC port", learned
 // entries only.
 var Learned = New("net.Learned", func(bridge string) ([]string, error) {
 	br, err := netlink.LinkByName(bridge)

@@ -43,6 +43,8 @@ var Untyped = map[string]string{
 	"network/bridge-hairpin-needed-for-return-to-same-port": "the line is one step of several, and needs a capture while others send",
 	"network/bridge-learns-macs":                            "the line is one step of several: the topology says which hosts and links it wants",
 	"network/bridge-sends-known-unicast-to-one-port":        "the line is one step of several, and needs a capture while others send",
+	"network/conntrack-is-per-namespace":                    "needs conntrack(8)",
+	"network/ipvlan-l3-mode-passes-no-broadcast":            "needs a program that sends raw frames",
 	"network/macvlan-bridge-mode-connects-siblings":         "the line is one step of several: the topology says which hosts and links it wants",
 	"network/macvlan-parent-host-is-unreachable":            "the line is one step of several: the topology says which hosts and links it wants",
 	"network/route-default-gateway-with-forwarding":         "the line is one step of several: the topology says which hosts and links it wants",

@@ -631,7 +631,7 @@ var _ = claim.It(claim.Claim{
 	Contrast: "no reply with the sibling down",
 	Try:      "ip link add mv0 link eth0 type macvlan mode bridge",
 }, func(ctx SpecContext) {
-	o := newMacvlan(ctx)
+	o := newChildren(ctx, "macvlan", "bridge")
 	sibling, out := o.a.reaches("192.0.2.12"), o.a.reaches("192.0.2.2")
 	macs := []string{o.a.Link("eth0").MAC, o.b.Link("eth0").MAC, o.host.Link("under0").MAC}
 	probe.Lower.In(o.b.Agent, "eth0")
@@ -651,7 +651,7 @@ var _ = claim.It(claim.Claim{
 	Contrast: "a macvlan added on the host is reachable",
 	Try:      "ip link add mv0 link eth0 type macvlan mode bridge; ping -c 1 (the child's address)",
 }, func(ctx SpecContext) {
-	o := newMacvlan(ctx)
+	o := newChildren(ctx, "macvlan", "bridge")
 	out, in := o.host.silent("192.0.2.11"), o.a.silent("192.0.2.1")
 	probe.AddLink.In(o.host.Agent, probe.Link{Kind: "macvlan", Name: "own0", Parent: "under0", Mode: "bridge"})
 	o.host.Address("own0", "198.51.100.1/24")

@@ -182,9 +182,10 @@ func (o overlay) echoRequest(ctx context.Context) (outer, inner packet) {
 // packet is what a captured frame says.
 type packet struct {
 	srcMAC, dstMAC, src, dst string
-	icmp                     bool
-	udpPort                  int
-	vni                      uint32
+	// icmp is any ICMP, echo an echo request.
+	icmp, echo bool
+	udpPort    int
+	vni        uint32
 	// valid is the I flag of the VXLAN header.
 	valid bool
 	inner *packet
@@ -203,7 +204,7 @@ func read(list []gopacket.Layer) packet {
 		case *layers.IPv4:
 			p.src, p.dst = l.SrcIP.String(), l.DstIP.String()
 		case *layers.ICMPv4:
-			p.icmp = true
+			p.icmp, p.echo = true, l.TypeCode.Type() == layers.ICMPv4TypeEchoRequest
 		case *layers.UDP:
 			p.udpPort = int(l.DstPort)
 		case *layers.VXLAN:
@@ -254,28 +255,6 @@ func newRouted(ctx SpecContext) overlay {
 		harness.Must(s.h.WriteFile("/proc/sys/net/ipv4/ip_forward", "1"))
 	}
 	return o
-}
-
-// macvlans is a host with two macvlan children in containers, and another
-// host on the wire.
-type macvlans struct{ host, far, a, b *Host }
-
-func newMacvlan(ctx SpecContext) macvlans {
-	t := NewTopology(ctx)
-	m := macvlans{host: t.Host("host"), far: t.Host("far")}
-	t.Wire(m.host, "under0", m.far, "eth0")
-	m.host.Address("under0", "192.0.2.1/24")
-	m.far.Address("eth0", "192.0.2.2/24")
-	m.a, m.b = t.Container(m.host, "a"), t.Container(m.host, "b")
-	for i, c := range []*Host{m.a, m.b} {
-		name := []string{"mva", "mvb"}[i]
-		probe.AddLink.In(m.host.Agent, probe.Link{Kind: "macvlan", Name: name, Parent: "under0", Mode: "bridge"})
-		probe.MoveLink.In(m.host.Agent, probe.Move{Name: name, PID: c.PID()})
-		probe.SetLink.In(c.Agent, probe.Change{Name: name, Rename: "eth0"})
-		c.Address("eth0", []string{"192.0.2.11/24", "192.0.2.12/24"}[i])
-		probe.Raise.In(c.Agent, "eth0")
-	}
-	return m
 }
 
 // broadcast is a frame of an ethertype that nothing speaks, from a machine's
