@@ -22,7 +22,7 @@ func newReportCommand() *cobra.Command {
 		Short: "Show stored results, in any format",
 		Long: `Turn what a run left behind into any format: the result of run --json, the
 events of run --events, also when they stop in the middle, or the results of
-matrix --json. Several files become a matrix, in terminal, json and markdown.`,
+matrix --json. Several files become a matrix, in terminal, json, markdown and html.`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if !slices.Contains(report.Formats, format) {

@@ -8,7 +8,7 @@ import (
 )
 
 // Formats are the names that Matrix.Write knows.
-var Formats = []string{"terminal", "json", "junit", "ktap", "markdown"}
+var Formats = []string{"terminal", "json", "junit", "ktap", "markdown", "html"}
 
 // ErrOneKernel is the error of a format that holds the result of one kernel,
 // asked to hold those of several or none.
@@ -30,6 +30,8 @@ func (m *Matrix) Write(w io.Writer, format string, o TerminalOptions) error {
 			return WriteKTAP(w, r)
 		case "markdown":
 			return WriteMarkdown(w, r)
+		case "html":
+			return WriteHTML(w, r)
 		}
 		return fmt.Errorf("no format is named %q", format)
 	}
@@ -44,6 +46,8 @@ func (m *Matrix) Write(w io.Writer, format string, o TerminalOptions) error {
 		return enc.Encode(m)
 	case "markdown":
 		return WriteMatrixMarkdown(w, m)
+	case "html":
+		return WriteMatrixHTML(w, m)
 	case "junit", "ktap":
 		return ErrOneKernel
 	}

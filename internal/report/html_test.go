@@ -1,0 +1,212 @@
+package report
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/network"
+	cdpruntime "github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
+)
+
+func page1(t testing.TB, m *Matrix) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	if err := m.Write(&b, "html", TerminalOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func twentyKernels() *Matrix {
+	m := &Matrix{Version: SchemaVersion}
+	for i := range 20 {
+		r := sample(400)
+		r.Kernel.Release = fmt.Sprintf("6.%d.1-test", i)
+		m.Rows = append(m.Rows, Row{Kernel: r.Kernel.Release, Result: r})
+	}
+	return m
+}
+
+func TestPagesAreSmallAndQuick(t *testing.T) {
+	single, many := one(sample(400)), twentyKernels()
+	for _, c := range []struct {
+		name  string
+		m     *Matrix
+		bytes int
+	}{{"400 claims", single, 1 << 20}, {"20 kernels", many, 5 << 20}} {
+		if n := len(page1(t, c.m)); n > c.bytes {
+			t.Errorf("%s: %d bytes, more than %d", c.name, n, c.bytes)
+		}
+	}
+	// The best of several: the machine may be busy with other things.
+	best := time.Hour
+	for range 5 {
+		started := time.Now()
+		page1(t, single)
+		best = min(best, time.Since(started))
+	}
+	if best > 100*time.Millisecond {
+		t.Errorf("400 claims take %v, more than 100 ms", best)
+	}
+}
+
+func TestTopologyIsDrawn(t *testing.T) {
+	svg := drawTopology("host:veth1 ---- c1:eth0\nhost:veth2 ---- c2:eth0\n")
+	if strings.Count(svg, "<rect") != 3 || strings.Count(svg, "<line") != 2 {
+		t.Errorf("drawn: %s", svg)
+	}
+	if got := drawTopology("three hosts in a ring"); got != "" {
+		t.Errorf("drawn from a sentence: %s", got)
+	}
+	if got := drawTopology("a:<b> ---- c:d"); strings.Contains(got, "<b>") {
+		t.Errorf("not escaped: %s", got)
+	}
+}
+
+// browser opens a page in headless Chromium and fails the test when the page
+// writes to the console, throws, or asks for anything but itself.
+func browser(t *testing.T, html []byte, fragment string) context.Context {
+	t.Helper()
+	chromium, err := exec.LookPath("chromium")
+	if err != nil {
+		t.Skip("chromium is missing (hack/setup installs it)")
+	}
+	file := filepath.Join(t.TempDir(), "page.html")
+	if err := os.WriteFile(file, html, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	address := (&url.URL{Scheme: "file", Path: file, Fragment: fragment}).String()
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	t.Cleanup(cancel)
+	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(chromium), chromedp.NoSandbox,
+		chromedp.WSURLReadTimeout(time.Minute))
+	ctx, cancel = chromedp.NewExecAllocator(ctx, options...)
+	t.Cleanup(cancel)
+	ctx, cancel = chromedp.NewContext(ctx)
+	t.Cleanup(cancel)
+	chromedp.ListenTarget(ctx, func(e any) {
+		switch e := e.(type) {
+		case *network.EventRequestWillBeSent:
+			if u := e.Request.URL; !strings.HasPrefix(u, "file://"+file) && !strings.HasPrefix(u, "data:") {
+				t.Errorf("the page asks for %s", u)
+			}
+		case *cdpruntime.EventConsoleAPICalled:
+			t.Errorf("the console: %s %v", e.Type, e.Args)
+		case *cdpruntime.EventExceptionThrown:
+			t.Errorf("the page throws: %v", e.ExceptionDetails)
+		}
+	})
+	if err := chromedp.Run(ctx, network.Enable(), chromedp.EmulateViewport(1100, 900), chromedp.Navigate(address)); err != nil {
+		t.Fatal(err)
+	}
+	return ctx
+}
+
+// shown counts the claims that the page shows, by its own word and by looking.
+func shown(t *testing.T, ctx context.Context, actions ...chromedp.Action) int {
+	t.Helper()
+	var said string
+	var seen int
+	actions = append(actions, chromedp.Text("output", &said), chromedp.Evaluate(
+		`[...document.querySelectorAll("[data-verdicts]")].filter((e) => e.getClientRects().length).length`, &seen))
+	if err := chromedp.Run(ctx, actions...); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasPrefix(said, fmt.Sprint(seen, " of ")) {
+		t.Errorf("the page says %q and shows %d", said, seen)
+	}
+	return seen
+}
+
+func TestFiltersAndDeepLinksInABrowser(t *testing.T) {
+	r := sample(40)
+	ctx := browser(t, page1(t, one(r)), "net/claim-016")
+	var open bool
+	var top float64
+	if err := chromedp.Run(ctx, chromedp.Evaluate(`document.getElementById("net/claim-016").open`, &open),
+		chromedp.Evaluate(`document.getElementById("net/claim-016").getBoundingClientRect().top`, &top)); err != nil {
+		t.Fatal(err)
+	}
+	if !open || top < 0 || top > 900 {
+		t.Errorf("the linked claim: open %v, %v pixels from the top", open, top)
+	}
+	if n := shown(t, ctx); n != 40 {
+		t.Errorf("%d claims without a filter", n)
+	}
+	click := func(v Verdict) chromedp.Action {
+		return chromedp.Click(fmt.Sprintf("input[value=%s]", v), chromedp.ByQuery)
+	}
+	if n := shown(t, ctx, click(Pass)); n != 40-r.Summary.Pass {
+		t.Errorf("%d claims without passes", n)
+	}
+	if n := shown(t, ctx, click(Skip), click(Broken)); n != r.Summary.Fail {
+		t.Errorf("%d claims with failures alone", n)
+	}
+	// A link to what the filter hides shows it.
+	var visible bool
+	if err := chromedp.Run(ctx, chromedp.Evaluate(`location.hash = "#user/claim-039"`, nil),
+		chromedp.Poll(`document.getElementById("user/claim-039").open`, nil),
+		chromedp.Evaluate(`document.getElementById("user/claim-039").getClientRects().length > 0`, &visible)); err != nil {
+		t.Fatal(err)
+	}
+	if !visible {
+		t.Error("a claim that was filtered out is not shown by its link")
+	}
+	area := chromedp.Evaluate(`(() => { const s = document.querySelector("select"); s.value = "pid"; s.dispatchEvent(new Event("input", {bubbles: true})); })()`, nil)
+	if n := shown(t, ctx, area); n != 8 {
+		t.Errorf("%d claims of one area", n)
+	}
+	if n := shown(t, ctx, chromedp.SendKeys("input[type=search]", "claim-025", chromedp.ByQuery)); n != 1 {
+		t.Errorf("%d claims by text", n)
+	}
+}
+
+func TestMatrixFiltersInABrowser(t *testing.T) {
+	a, b := sample(10), sample(10)
+	b.Claims[0].Verdict, b.Claims[0].Reason = Fail, "differs"
+	b.Summary = Count(b.Claims)
+	m := &Matrix{Version: SchemaVersion, Rows: []Row{{Kernel: "a", Result: a}, {Kernel: "b", Result: b}, {Kernel: "c", Error: "no guest"}}}
+	ctx := browser(t, page1(t, m), "")
+	if n := shown(t, ctx); n != 10 {
+		t.Errorf("%d claims", n)
+	}
+	// One differs, one fails and one is broken on both.
+	if n := shown(t, ctx, chromedp.Click("[name=differ]", chromedp.ByQuery)); n != 3 {
+		t.Errorf("%d claims where kernels differ or fail", n)
+	}
+}
+
+func TestPagesAreAccessible(t *testing.T) {
+	axe, err := os.ReadFile("../../hack/axe/node_modules/axe-core/axe.min.js")
+	if err != nil {
+		t.Skip("axe-core is missing (npm ci --prefix hack/axe, which hack/setup runs, fetches it)")
+	}
+	for name, m := range map[string]*Matrix{"result": one(sample(30)), "matrix": {Version: SchemaVersion, Rows: []Row{
+		{Kernel: "a", Result: sample(30)}, {Kernel: "b", Error: "no guest"}}}} {
+		for _, scheme := range []string{"light", "dark"} {
+			ctx := browser(t, page1(t, m), "")
+			var violations []string
+			err := chromedp.Run(ctx,
+				emulate(scheme),
+				chromedp.Evaluate(`document.querySelectorAll("details").forEach((d) => d.open = true)`, nil),
+				chromedp.Evaluate(string(axe), nil),
+				chromedp.Evaluate(`axe.run().then((r) => r.violations.map((v) => v.id + ": " + v.help + " " + v.nodes[0].html + " " + v.nodes[0].failureSummary))`,
+					&violations, func(p *cdpruntime.EvaluateParams) *cdpruntime.EvaluateParams { return p.WithAwaitPromise(true) }))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, v := range violations {
+				t.Errorf("%s, %s: %s", name, scheme, v)
+			}
+		}
+	}
+}
