@@ -1,6 +1,7 @@
 package namespaces
 
 import (
+	"fmt"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -55,4 +56,9 @@ func peers(sb *harness.Sandbox, point string) string { return tag(mountLine(sb, 
 // makePrivate is what unshare(1) does after unshare(2).
 func makePrivate(sb *harness.Sandbox) {
 	harness.Must(sb.Propagation("/", unix.MS_REC|unix.MS_PRIVATE))
+}
+
+// procNamespace is the path of a process's namespace for its parent.
+func procNamespace(sb *harness.Sandbox, name string) string {
+	return fmt.Sprintf("/proc/%d/ns/%s", sb.PID(), name)
 }
