@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -408,6 +409,30 @@ func (sb *Sandbox) Wait(child *Sandbox) (unix.WaitStatus, error) {
 		child.reaped = true
 	}
 	return ws, err
+}
+
+// Survives runs act, which calls the sandbox, and says whether the process
+// lived to answer: false when it has ended, or stands still for longer than can
+// be waited. The error is act's.
+func (sb *Sandbox) Survives(act func() error) (bool, error) {
+	ctx := sb.ctx
+	sb.bind(context.Background())
+	_ = sb.conn.SetDeadline(time.Now().Add(settleTime))
+	err := act()
+	sb.bind(ctx)
+	return sb.lost == nil, err
+}
+
+// Answers says whether the process lives and makes system calls.
+func (sb *Sandbox) Answers() bool {
+	if sb.lost != nil {
+		return false
+	}
+	lives, _ := sb.Survives(func() error {
+		_, err := sb.Syscall("getpid", unix.SYS_GETPID)
+		return err
+	})
+	return lives
 }
 
 // Exit makes the sandbox's process call exit_group(2), and waits until it has

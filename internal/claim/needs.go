@@ -190,7 +190,11 @@ func (n Need) judge(err error) (reason, remedy string, offered bool) {
 		return fmt.Sprintf("kernel %d.%d < %s (%s)", major, minor, n.Since, n.Name), "a kernel of release " + n.Since + " or newer", false
 	}
 	if len(n.Options) == 0 {
-		return err.Error(), remedy, n.Since != ""
+		if n.Since != "" {
+			major, minor := kernel.Release()
+			return fmt.Sprintf("kernel %d.%d has %s, since %s", major, minor, n.Name, n.Since), remedy, true
+		}
+		return err.Error(), remedy, false
 	}
 	config := kernel.LoadConfig()
 	if !config.Known() {

@@ -27,6 +27,22 @@ var (
 	})
 )
 
+// mqueueFiles is the possibility to make a queue by making a file.
+var mqueueFiles = claim.Feature("files created in an mqueue mount", "", []string{"CONFIG_POSIX_MQUEUE"}, func(ctx context.Context) error {
+	sb := harness.Start(ctx, harness.New(namespace.IPC, namespace.Mount))
+	dir := sb.MkdirTemp()
+	if err := sb.Mount("mqueue", dir, "mqueue", 0, ""); err != nil {
+		return err
+	}
+	return sb.CreateFile(dir+"/need", "")
+})
+
+// ipcSysctlsWritten is that the kernel takes what is written to the limits of
+// an IPC namespace.
+var ipcSysctlsWritten = claim.Feature("writable limits in /proc/sys/kernel", "", []string{"CONFIG_SYSVIPC_SYSCTL"}, func(ctx context.Context) error {
+	return harness.Start(ctx, harness.New(namespace.IPC)).WriteFile("/proc/sys/kernel/msgmax", "8192")
+})
+
 const ipcKey = 0x62756c6b
 
 func shmget(sb *harness.Sandbox, size, flags int) (int, error) {
@@ -148,7 +164,7 @@ var _ = claim.It(claim.Claim{
 	dir := creator.MkdirTemp()
 	harness.Got(mqOpen(creator, "called", unix.O_CREAT|unix.O_RDWR))
 	Expect(creator.Mount("mqueue", dir, "mqueue", 0, "")).To(Succeed())
-	harness.Must(creator.CreateFile(dir+"/touched", ""))
+	Expect(creator.CreateFile(dir+"/touched", "")).To(Succeed(), "creating a file in an mqueue mount")
 	listed := harness.Got(creator.ReadDir(dir))
 	_, opened := mqOpen(creator, "touched", unix.O_RDWR)
 	other := harness.Start(ctx, harness.Under(creator), harness.New(namespace.IPC, namespace.Mount))
@@ -165,7 +181,7 @@ var _ = claim.It(claim.Claim{
 	ID:       "ipc/mqueue-mount-outlives-members",
 	Text:     "An mqueue mount keeps listing its IPC namespace's queues after the last member exits, but no new queue can be created (EACCES).",
 	Source:   claim.Sources{claim.Man("namespaces(7)", "Namespace lifetime")},
-	Needs:    claim.Needs{ipcNeed, mqueue},
+	Needs:    claim.Needs{ipcNeed, mqueue, mqueueFiles},
 	Contrast: "nothing left after umount",
 }, func(ctx SpecContext) {
 	host := harness.Start(ctx, harness.New(namespace.Mount))
@@ -224,7 +240,7 @@ var _ = claim.It(claim.Claim{
 	ID:       "ipc/proc-sysvipc-follows-reader",
 	Text:     "/proc/sysvipc shows only the objects of the reader's IPC namespace.",
 	Source:   claim.Sources{claim.Man("ipc_namespaces(7)", ""), claim.Man("proc(5)", "/proc/sysvipc")},
-	Needs:    claim.Needs{ipcNeed, sysvipc},
+	Needs:    claim.Needs{ipcNeed, sysvipc, claim.File("/proc/sysvipc/shm", "CONFIG_SYSVIPC", "CONFIG_PROC_FS")},
 	Contrast: "one entry in the creator's view",
 	Try:      `ipcmk -M 4096; wc -l < /proc/sysvipc/shm; unshare --ipc sh -c "wc -l < /proc/sysvipc/shm"`,
 	Shows:    "Shared memory id: <id>\n2\n1",
@@ -272,7 +288,7 @@ var _ = claim.It(claim.Claim{
 	ID:       "ipc/sysctls-start-at-kernel-defaults",
 	Text:     "A new IPC namespace starts with the kernel's built-in IPC limits, not with its creator's settings.",
 	Source:   claim.Sources{claim.Man("ipc_namespaces(7)", "")},
-	Needs:    claim.Needs{ipcNeed, claim.File("/proc/sys/kernel/shmmni", "CONFIG_SYSVIPC_SYSCTL")},
+	Needs:    claim.Needs{ipcNeed, claim.File("/proc/sys/kernel/shmmni", "CONFIG_SYSVIPC_SYSCTL"), ipcSysctlsWritten},
 	Contrast: "a plain child keeps the creator's",
 	Try:      "echo 1111 > /proc/sys/kernel/msgmax; cat /proc/sys/kernel/msgmax; unshare --ipc cat /proc/sys/kernel/msgmax",
 	Shows:    "1111\n8192",

@@ -90,7 +90,7 @@ var _ = claim.It(claim.Claim{
 	Try:      "mkdir /mnt/in /mnt/out; mount --make-shared /mnt; unshare --mount --propagation unchanged sh -c 'mount -t tmpfs inner /mnt/in; exec sleep 99' & until p=$(pgrep -x -n sleep); do :; done; mount -t tmpfs outer /mnt/out; grep -c ' inner ' /proc/self/mountinfo; grep -c ' outer ' /proc/$p/mountinfo",
 	Shows:    "1\n1",
 }, func(ctx SpecContext) {
-	events := func(flag uintptr) (down, up, gone bool) {
+	events := func(kind string, flag uintptr) (down, up, gone bool) {
 		host := harness.Start(ctx, harness.New(namespace.Mount))
 		dir := host.MkdirTemp()
 		harness.Must(host.Mount("x", dir, "tmpfs", 0, ""))
@@ -101,11 +101,11 @@ var _ = claim.It(claim.Claim{
 		harness.Must(host.Mount("x", dir+"/a", "tmpfs", 0, ""))
 		harness.Must(inside.Mount("x", dir+"/b", "tmpfs", 0, ""))
 		down, up = mountLine(inside, dir+"/a") != "", mountLine(host, dir+"/b") != ""
-		harness.Must(host.Umount(dir+"/a", 0))
+		Expect(host.Umount(dir+"/a", 0)).To(Succeed(), "unmounting what was mounted under a %s mount", kind)
 		return down, up, mountLine(inside, dir+"/a") == ""
 	}
-	down, up, gone := events(unix.MS_SHARED)
-	privateDown, privateUp, _ := events(unix.MS_PRIVATE)
+	down, up, gone := events("shared", unix.MS_SHARED)
+	privateDown, privateUp, _ := events("private", unix.MS_PRIVATE)
 	claim.Evidence("shared: down %v, up %v, umount %v; private: down %v, up %v", down, up, gone, privateDown, privateUp)
 	Expect(down).To(BeTrue(), "a mount under a shared mount, in the peer's namespace")
 	Expect(up).To(BeTrue(), "a mount made by the peer, outside")
@@ -368,7 +368,7 @@ var _ = claim.It(claim.Claim{
 	harness.Must(sb.Mount("x", a, "tmpfs", 0, ""))
 	before := sb.Bind(a, b, 0)
 	harness.Must(sb.Umount(b, 0))
-	harness.Must(sb.Propagation(a, unix.MS_UNBINDABLE))
+	Expect(sb.Propagation(a, unix.MS_UNBINDABLE)).To(Succeed(), "mount(MS_UNBINDABLE)")
 	err := sb.Bind(a, b, 0)
 	claim.Evidence("bindable: %v; unbindable: %v, %s", before, err, mountLine(sb, a))
 	Expect(err).To(MatchError(unix.EINVAL), "bind mounting an unbindable mount")

@@ -19,6 +19,17 @@ import (
 
 var netNeed = claim.Namespace(namespace.Network)
 
+// netClass is a sysfs that lists network devices.
+var netClass = claim.Feature("/sys/class/net", "", []string{"CONFIG_SYSFS", "CONFIG_NET"}, func(ctx context.Context) error {
+	sb := harness.Start(ctx, harness.New(namespace.Network, namespace.Mount))
+	dir := sb.MkdirTemp()
+	if err := sb.Mount("sysfs", dir, "sysfs", 0, ""); err != nil {
+		return err
+	}
+	_, err := sb.Stat(dir + "/class/net")
+	return err
+})
+
 // inheritInit is the default setting by which a new namespace takes its IPv4
 // values from the initial one, which this process must be in to know them.
 var inheritInit = claim.Need{

@@ -139,15 +139,15 @@ var _ = claim.It(claim.Claim{
 		fd := harness.Got(host.Open(fmt.Sprintf("/proc/%d/ns/%s", member.PID(), t.Name), unix.O_RDONLY, 0))
 		joiner := host.Fork(ctx)
 		Expect(joiner.Setns(fd, t.Flag)).To(Succeed(), "setns to a %s namespace", t)
-		link := t.Name
+		in := joiner
 		if t == namespace.PID {
-			link = "pid_for_children"
+			in = joiner.Fork(ctx) // The next child is the first inside.
 		}
 		if t == namespace.Mount {
 			continue // Its /proc is of no use any more; the root tells.
 		}
-		got, want := harness.Got(joiner.Stat("/proc/self/ns/"+link)), harness.Got(host.Fstat(fd))
-		Expect(got.SameAs(want)).To(BeTrue(), "the %s link after setns is the target's", link)
+		got, want := harness.Got(in.Namespace(t)), harness.Got(host.Fstat(fd))
+		Expect(got.SameAs(want)).To(BeTrue(), "the %s link after setns is the target's", t)
 	}
 	host := harness.Start(ctx)
 	member := harness.Start(ctx, harness.Under(host), harness.New(namespace.UTS))
@@ -305,7 +305,7 @@ var _ = claim.It(claim.Claim{
 	ID:       "ns/userns-first-grants-the-rest",
 	Text:     "One call naming CLONE_NEWUSER and other flags succeeds unprivileged, because the user namespace is made first and owns the rest.",
 	Source:   claim.Sources{claim.Man("user_namespaces(7)", "Interaction with other types"), claim.Man("unshare(2)", "NOTES")},
-	Needs:    claim.Needs{claim.OrdinaryUser, userNeed, unprivileged},
+	Needs:    claim.Needs{claim.OrdinaryUser, userNeed, unprivileged, ownerNeed},
 	Contrast: "the same call without CLONE_NEWUSER is EPERM",
 	Core:     true,
 	Try:      "setpriv --reuid 1000 --regid 1000 --clear-groups unshare --user --uts --net echo made; setpriv --reuid 1000 --regid 1000 --clear-groups unshare --uts --net true",
@@ -328,7 +328,7 @@ var _ = claim.It(claim.Claim{
 	ID:       "ns/last-exit-destroys",
 	Text:     "A namespace goes away when its last member leaves and nothing else refers to it.",
 	Source:   claim.Sources{claim.Man("namespaces(7)", "Namespace lifetime")},
-	Needs:    claim.Needs{vethNeed},
+	Needs:    claim.Needs{wireNeed},
 	Contrast: "it is present while the member lives",
 	Core:     true,
 	Try:      "unshare --net sleep 99 & until p=$(pgrep -x -n sleep); do :; done; ip link add v0 type veth peer name v1 netns $p; grep -c v0 /proc/net/dev; kill $p; wait; while grep -q v0 /proc/net/dev; do :; done; ip link show v0",
@@ -409,7 +409,7 @@ var _ = claim.It(claim.Claim{
 	ID:       "ns/owned-namespace-pins-userns",
 	Text:     "A user namespace without members stays while it owns another live namespace.",
 	Source:   claim.Sources{claim.Man("namespaces(7)", "Namespace lifetime")},
-	Needs:    claim.Needs{claim.Namespace(namespace.User), claim.Namespace(namespace.UTS)},
+	Needs:    claim.Needs{claim.Namespace(namespace.User), claim.Namespace(namespace.UTS), ownerNeed},
 	Contrast: "no process has that inode as user link",
 }, func(ctx SpecContext) {
 	host := harness.Start(ctx)
@@ -477,7 +477,7 @@ var _ = claim.It(claim.Claim{
 	ID:       "ns/get-userns-returns-owner",
 	Text:     "NS_GET_USERNS returns the user namespace in which the namespace was created.",
 	Source:   claim.Sources{claim.Man("ioctl_ns(2)", ""), claim.Man("user_namespaces(7)", "Interaction with other types")},
-	Needs:    claim.Needs{claim.Namespace(namespace.User), claim.Namespace(namespace.UTS)},
+	Needs:    claim.Needs{claim.Namespace(namespace.User), claim.Namespace(namespace.UTS), ownerNeed},
 	Contrast: "a type that was not unshared still belongs to the initial one",
 }, func(ctx SpecContext) {
 	host := harness.Start(ctx)
@@ -586,7 +586,7 @@ var _ = claim.It(claim.Claim{
 	ID:       "ns/limit-zero-gives-enospc",
 	Text:     "With max_X_namespaces set to 0, creating a namespace of type X fails with ENOSPC.",
 	Source:   claim.Sources{claim.Man("namespaces(7)", "The /proc/sys/user directory")},
-	Needs:    claim.Needs{claim.Namespace(namespace.User)},
+	Needs:    claim.Needs{claim.Namespace(namespace.User), limitsNeed},
 	Contrast: "succeeds without the limit",
 	Try:      "unshare --user --map-root-user sh -c 'unshare --uts echo made; echo 0 > /proc/sys/user/max_uts_namespaces; unshare --uts true'",
 	Shows:    "made\nunshare: unshare failed: No space left on device",
@@ -605,7 +605,7 @@ var _ = claim.It(claim.Claim{
 	ID:       "ns/limit-is-per-userns",
 	Text:     "The /proc/sys/user limits shown are those of the opener's user namespace; a new one starts at 2147483647.",
 	Source:   claim.Sources{claim.Man("namespaces(7)", "The /proc/sys/user directory")},
-	Needs:    claim.Needs{claim.Namespace(namespace.User)},
+	Needs:    claim.Needs{claim.Namespace(namespace.User), limitsNeed},
 	Contrast: "the initial namespace shows half of threads-max",
 	Try:      "cat /proc/sys/user/max_uts_namespaces; unshare --user cat /proc/sys/user/max_uts_namespaces",
 	Shows:    "<host>\n2147483647",
@@ -624,7 +624,7 @@ var _ = claim.It(claim.Claim{
 	ID:       "ns/limit-counts-against-ancestors",
 	Text:     "A nested user namespace cannot get round the limit of an ancestor.",
 	Source:   claim.Sources{claim.Man("namespaces(7)", "The /proc/sys/user directory")},
-	Needs:    claim.Needs{claim.Namespace(namespace.User)},
+	Needs:    claim.Needs{claim.Namespace(namespace.User), limitsNeed},
 	Contrast: "works when the ancestor has no limit",
 	Try:      `unshare --user --map-root-user sh -c 'echo 0 > /proc/sys/user/max_uts_namespaces; unshare --user --map-root-user sh -c "cat /proc/sys/user/max_uts_namespaces; unshare --uts true"'`,
 	Shows:    "2147483647\nunshare: unshare failed: No space left on device",

@@ -3,7 +3,9 @@ package namespaces
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"os"
 	"sort"
 	"strings"
 	"time"
@@ -34,12 +36,13 @@ var nsOptions = map[string]string{
 }
 
 // offers says whether the kernel is built with a namespace type: by its
-// configuration, or by the release where that cannot be read.
+// configuration, or where that cannot be read by whether it has the link.
 func offers(option, name string) bool {
 	if value, known := kernel.LoadConfig().Option(option); known {
 		return value == "y"
 	}
-	return name != "time" || kernel.AtLeast(5, 6)
+	_, err := os.Lstat("/proc/self/ns/" + name)
+	return err == nil
 }
 
 // offered are the namespace types that the kernel is built with. A specs that
@@ -140,6 +143,39 @@ var vethNeed = claim.Feature("veth", "", []string{"CONFIG_NET_NS", "CONFIG_VETH"
 	_, err = probe.AddLink.Try(sb.Agent(ctx), probe.Link{Kind: "veth", Name: "veth0", Peer: "veth1"})
 	return err
 })
+
+// wireNeed is a veth pair that can lead from one network namespace to another.
+var wireNeed = claim.Feature("veth from one network namespace to another", "", []string{"CONFIG_NET_NS", "CONFIG_VETH"}, func(ctx context.Context) error {
+	sb, err := harness.TryStart(ctx, harness.New(namespace.Network))
+	if err != nil {
+		return err
+	}
+	far, err := harness.TryStart(ctx, harness.New(namespace.Network))
+	if err != nil {
+		return err
+	}
+	agent := sb.Agent(ctx)
+	if _, err := probe.AddLink.Try(agent, probe.Link{Kind: "veth", Name: "veth0", Peer: "veth1"}); err != nil {
+		return err
+	}
+	_, err = probe.MoveLink.Try(agent, probe.Move{Name: "veth1", PID: far.PID()})
+	return err
+})
+
+// ownerNeed is that a namespace can be asked for the user namespace that owns
+// it.
+var ownerNeed = claim.Feature("the NS_GET_USERNS request of ioctl(2)", "4.9", nil, func(ctx context.Context) error {
+	sb := harness.Start(ctx)
+	fd := harness.Got(sb.OpenNamespace(namespace.UTS))
+	_, err := sb.Ioctl(fd, unix.NS_GET_USERNS, nil)
+	if errors.Is(err, unix.EPERM) {
+		return nil // The owner lies outside of the caller's own: it was asked.
+	}
+	return err
+})
+
+// limitsNeed is the limits on the number of namespaces.
+var limitsNeed = claim.File("/proc/sys/user/max_uts_namespaces", "CONFIG_USER_NS", "CONFIG_SYSCTL")
 
 // veth makes a pair with one end in the host's namespace and the other moved
 // to the member's.

@@ -1,6 +1,7 @@
 package namespaces
 
 import (
+	"context"
 	"fmt"
 	"strings"
 
@@ -136,11 +137,21 @@ var _ = claim.It(claim.Claim{
 	Expect(held).To(Equal(340), "lines that uid_map holds")
 })
 
+// manyRanges is a map of more than five lines.
+var manyRanges = claim.Feature("ID maps of more than five lines", "4.15", nil, func(ctx context.Context) error {
+	var ids []harness.Mapping
+	for i := range 6 {
+		ids = append(ids, harness.Mapping{Inside: i, Outside: 2 * i, Size: 1})
+	}
+	_, err := harness.TryStart(ctx, harness.New(namespace.User), harness.WithIDs(ids, ids))
+	return err
+})
+
 var _ = claim.It(claim.Claim{
 	ID:       "user/nested-map-of-many-ranges-translates-fully",
 	Text:     "In a nested user namespace a map of more than five ranges still translates down to the right IDs of the initial namespace.",
 	Source:   claim.Sources{claim.Man("user_namespaces(7)", "Defining mappings")},
-	Needs:    claim.Needs{claim.Root, userNeed},
+	Needs:    claim.Needs{claim.Root, userNeed, manyRanges},
 	Contrast: "without any map the file keeps its creator's own owner, 0",
 }, func(ctx SpecContext) {
 	const outer, ranges = 100000, 8
@@ -400,7 +411,7 @@ var _ = claim.It(claim.Claim{
 	ID:       "user/proc-files-owned-by-namespace-root",
 	Text:     "/proc/PID files of a non-dumpable process belong to root of the user namespace in which its program was executed.",
 	Source:   claim.Sources{claim.Man("proc(5)", "/proc/pid")},
-	Needs:    claim.Needs{claim.Root, userNeed, undumpable},
+	Needs:    claim.Needs{claim.Root, userNeed, claim.File("/proc/sys/fs/suid_dumpable", "CONFIG_SYSCTL"), undumpable},
 	Contrast: "global root for a process that entered the namespace without exec",
 }, func(ctx SpecContext) {
 	const outer, inner = 100000, 5

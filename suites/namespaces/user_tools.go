@@ -341,3 +341,14 @@ func joins(ctx SpecContext, pid, id int, t namespace.Type) (*harness.Sandbox, er
 	become(sb, id)
 	return sb, sb.Setns(fd, t.Flag)
 }
+
+// noNicer takes from the sandbox's process what RLIMIT_NICE lets anybody do.
+func noNicer(sb *harness.Sandbox) error {
+	_, err := sb.Syscall("prlimit64(RLIMIT_NICE)", unix.SYS_PRLIMIT64, 0, unix.RLIMIT_NICE, make([]byte, 16), nil)
+	return err
+}
+
+// niceLimit is that RLIMIT_NICE can be lowered.
+var niceLimit = claim.Feature("RLIMIT_NICE", "", nil, func(ctx context.Context) error {
+	return noNicer(harness.Start(ctx))
+})

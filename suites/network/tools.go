@@ -63,7 +63,24 @@ func device(kind, option string, link probe.Link) claim.Need {
 }
 
 var (
-	vethNeed    = device("veth", "CONFIG_VETH", probe.Link{Kind: "veth", Name: "need0", Peer: "need1"})
+	vethNeed = device("veth", "CONFIG_VETH", probe.Link{Kind: "veth", Name: "need0", Peer: "need1"})
+	// wireNeed is a veth pair that can lead from one network namespace to another.
+	wireNeed = claim.Feature("veth from one network namespace to another", "", []string{"CONFIG_NET_NS", "CONFIG_VETH"}, func(ctx context.Context) error {
+		sb, err := harness.TryStart(ctx, harness.New(namespace.Network))
+		if err != nil {
+			return err
+		}
+		far, err := harness.TryStart(ctx, harness.New(namespace.Network))
+		if err != nil {
+			return err
+		}
+		agent := sb.Agent(ctx)
+		if _, err := probe.AddLink.Try(agent, probe.Link{Kind: "veth", Name: "need0", Peer: "need1"}); err != nil {
+			return err
+		}
+		_, err = probe.MoveLink.Try(agent, probe.Move{Name: "need1", PID: far.PID()})
+		return err
+	})
 	bridgeNeed  = device("bridge", "CONFIG_BRIDGE", probe.Link{Kind: "bridge", Name: "need0"})
 	vxlanNeed   = device("vxlan", "CONFIG_VXLAN", probe.Link{Kind: "vxlan", Name: "need0", ID: 1, Remote: "192.0.2.2", Port: 4789})
 	macvlanNeed = device("macvlan", "CONFIG_MACVLAN", probe.Link{Kind: "macvlan", Name: "need0", Parent: "lower0", Mode: "bridge"})
