@@ -62,3 +62,8 @@ func makePrivate(sb *harness.Sandbox) {
 func procNamespace(sb *harness.Sandbox, name string) string {
 	return fmt.Sprintf("/proc/%d/ns/%s", sb.PID(), name)
 }
+
+// mountLines are the lines of /proc/self/mountinfo.
+func mountLines(sb *harness.Sandbox) []string {
+	return strings.Split(strings.TrimSpace(harness.Got(sb.ReadFile("/proc/self/mountinfo"))), "\n")
+}
