@@ -32,7 +32,10 @@ func onInitramfs(ctx context.Context) (*harness.Sandbox, error) {
 		return nil, err
 	}
 	// Joining goes to the topmost root, and the first cannot be detached.
-	for err == nil {
+	for range 16 {
+		if err != nil {
+			break
+		}
 		if err = sb.Setns(own, unix.CLONE_NEWNS); err != nil {
 			return nil, err
 		}
