@@ -200,17 +200,21 @@ func (n Need) judge(err error) (reason, remedy string, offered bool) {
 	if !config.Known() {
 		return fmt.Sprintf("%s: %v (the kernel's configuration cannot be read)", n.Name, err), remedy, false
 	}
-	var built []string
+	// One that is not set is why, whatever the others are.
+	var built, modules []string
 	for _, o := range n.Options {
 		switch v, _ := config.Option(o); v {
 		case "y":
 			built = append(built, o+"=y")
 		case "m":
-			module := strings.ToLower(strings.TrimPrefix(o, "CONFIG_"))
-			return fmt.Sprintf("%s is a module that is not loaded and could not be: %v", o, err), "modprobe " + module, false
+			modules = append(modules, o)
 		default:
 			return o + " is not set", "a kernel built with " + o, false
 		}
+	}
+	if len(modules) > 0 {
+		module := strings.ToLower(strings.TrimPrefix(modules[0], "CONFIG_"))
+		return fmt.Sprintf("%s is a module that is not loaded and could not be: %v", modules[0], err), "modprobe " + module, false
 	}
 	return strings.Join(built, ", "), remedy, true
 }
