@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"bulkhead/internal/lie"
 	"bulkhead/internal/peer"
 	"bulkhead/internal/run"
 	"bulkhead/internal/vm"
@@ -47,6 +48,7 @@ func main() {
 	guest.Main()
 	vm.ReaperMain()
 	peer.Main()
+	lie.Main()
 	if os.Args[0] == shellName {
 		os.Exit(guestShell())
 	}
@@ -96,6 +98,6 @@ situation for real and says what processes inside and outside could see and do.
 		RunE: func(cmd *cobra.Command, args []string) error { return cmd.Help() },
 	}
 	root.CompletionOptions.DisableDefaultCmd = true
-	root.AddCommand(newRunCommand(), newListCommand(), newExplainCommand(), newFixturesCommand(), newVMCommand(), newMatrixCommand(), newReportCommand(), newDocsCommand())
+	root.AddCommand(newRunCommand(), newProveCommand(), newListCommand(), newExplainCommand(), newFixturesCommand(), newVMCommand(), newMatrixCommand(), newReportCommand(), newDocsCommand())
 	return root
 }

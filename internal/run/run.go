@@ -42,7 +42,14 @@ type Options struct {
 	Version string
 	// Event is called for everything that happens, one call at a time.
 	Event func(report.Event)
+	// Wrap may change the command line that starts a worker; the worker's own
+	// must be started in the end, with the same descriptors. What it returns is
+	// called when the command has ended. nil is no wrapping.
+	Wrap func(*exec.Cmd) (func() error, error)
 }
+
+// WorkerLost begins the reason of a claim whose worker did not live to judge it.
+const WorkerLost = "the worker process ended"
 
 // graceTime is what a worker may take to clean up after an interrupt.
 const graceTime = 10 * time.Second
@@ -56,11 +63,45 @@ type controller struct {
 	running map[string]bool
 	done    map[string]report.Claim
 	result  *report.Result
+	// err is the first error of what wraps the workers.
+	err error
 }
 
 // Run verifies the claims and returns the result, also when ctx ended it
 // early (the result is then partial). An error means that it could not begin.
 func Run(ctx context.Context, o Options) (*report.Result, error) {
+	c := newController(o)
+	if err := machine.CleanStale(); err != nil {
+		return nil, err
+	}
+	before, err := machine.Take()
+	if err != nil {
+		return nil, fmt.Errorf("look at the machine before the run: %w", err)
+	}
+	if err := c.verify(ctx); err != nil {
+		return nil, err
+	}
+	o, r := c.options, c.result
+	after, err := machine.Take()
+	if err != nil {
+		return nil, fmt.Errorf("look at the machine after the run: %w", err)
+	}
+	r.Leftovers = machine.Compare(before, after)
+	r.Summary = report.Count(r.Claims)
+	r.DurationMS = float64(time.Since(r.Started).Microseconds()) / 1000
+	o.Event(report.Event{Event: "run-finished", Time: time.Now().UTC(), Result: r})
+	return r, nil
+}
+
+// Verify is Run without the comparison of the machine, for a caller that makes
+// it for many runs at once.
+func Verify(ctx context.Context, o Options) ([]report.Claim, error) {
+	c := newController(o)
+	err := c.verify(ctx)
+	return c.result.Claims, err
+}
+
+func newController(o Options) *controller {
 	if o.Procs <= 0 {
 		o.Procs = 2 * runtime.NumCPU()
 	}
@@ -73,26 +114,23 @@ func Run(ctx context.Context, o Options) (*report.Result, error) {
 	if o.Event == nil {
 		o.Event = func(report.Event) {}
 	}
-	c := &controller{
+	return &controller{
 		options: o, open: map[string]bool{}, running: map[string]bool{}, done: map[string]report.Claim{},
 		result: &report.Result{
 			Version: report.SchemaVersion, Tool: report.Tool{Name: "bulkhead", Version: o.Version},
 			Kernel: kernel.Identify(), Started: time.Now().UTC(), Seed: o.Seed, Selected: len(o.Claims), Claims: []report.Claim{},
 		},
 	}
-	if err := machine.CleanStale(); err != nil {
-		return nil, err
-	}
-	before, err := machine.Take()
-	if err != nil {
-		return nil, fmt.Errorf("look at the machine before the run: %w", err)
-	}
+}
+
+func (c *controller) verify(ctx context.Context) error {
+	o, r := c.options, c.result
 	var together, alone []string
-	announced := *c.result
+	announced := *r
 	for _, id := range o.Claims {
 		registered, ok := claim.Get(id)
 		if !ok {
-			return nil, fmt.Errorf("no claim has the ID %q", id)
+			return fmt.Errorf("no claim has the ID %q", id)
 		}
 		announced.Claims = append(announced.Claims, registered.Model())
 		if registered.Serial {
@@ -104,8 +142,6 @@ func Run(ctx context.Context, o Options) (*report.Result, error) {
 	o.Event(report.Event{Event: "run-started", Time: time.Now().UTC(), Result: &announced})
 	c.phase(ctx, together, min(o.Procs, len(together)))
 	c.phase(ctx, alone, min(1, len(alone)))
-
-	r := c.result
 	for _, found := range c.done {
 		r.Claims = append(r.Claims, found)
 	}
@@ -115,15 +151,7 @@ func Run(ctx context.Context, o Options) (*report.Result, error) {
 		r.Interrupted = append(r.Interrupted, id)
 	}
 	sort.Strings(r.Interrupted)
-	after, err := machine.Take()
-	if err != nil {
-		return nil, fmt.Errorf("look at the machine after the run: %w", err)
-	}
-	r.Leftovers = machine.Compare(before, after)
-	r.Summary = report.Count(r.Claims)
-	r.DurationMS = float64(time.Since(r.Started).Microseconds()) / 1000
-	o.Event(report.Event{Event: "run-finished", Time: time.Now().UTC(), Result: r})
-	return r, nil
+	return c.err
 }
 
 // phase runs the claims with so many workers at a time.
@@ -171,9 +199,17 @@ func (c *controller) work(ctx context.Context) bool {
 		// A Ctrl-C is for the controller to pass on.
 		SysProcAttr: &syscall.SysProcAttr{Setpgid: true},
 	}
+	end := func() error { return nil }
+	if c.options.Wrap != nil {
+		if end, err = c.options.Wrap(cmd); err != nil {
+			theirs.Close()
+			return c.giveUp(fmt.Errorf("start a worker: %w", err))
+		}
+	}
 	err = cmd.Start()
 	theirs.Close()
 	if err != nil {
+		_ = end()
 		return c.giveUp(fmt.Errorf("start a worker: %w", err))
 	}
 	ended := make(chan struct{})
@@ -213,11 +249,18 @@ func (c *controller) work(ctx context.Context) bool {
 	}
 	waitErr := cmd.Wait()
 	close(ended)
+	if err := end(); err != nil {
+		c.mu.Lock()
+		if c.err == nil && ctx.Err() == nil {
+			c.err = err
+		}
+		c.mu.Unlock()
+	}
 	if current != "" && ctx.Err() == nil {
 		registered, _ := claim.Get(current)
 		lost := registered.Model()
 		lost.Verdict = report.Broken
-		lost.Reason = fmt.Sprintf("the worker process ended in the middle: %v\n%s", waitErr, tail(output.String()))
+		lost.Reason = fmt.Sprintf("%s in the middle: %v\n%s", WorkerLost, waitErr, tail(output.String()))
 		c.finish(ctx, lost)
 		return true
 	}

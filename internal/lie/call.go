@@ -1,0 +1,155 @@
+package lie
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"os"
+	"strings"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// Call is a system call that a process on the stage is about to make, or, in
+// the function given to After, one that the kernel has carried out.
+type Call struct {
+	Nr  uintptr
+	tid int
+	// args are the arguments as they were when the call was entered.
+	args    [6]uint64
+	regs    unix.PtraceRegs
+	changed bool
+	skipped bool
+	after   func(*Call) bool
+	err     error
+}
+
+// Arg is the i-th argument, from 0.
+func (c *Call) Arg(i int) uintptr { return uintptr(c.args[i]) }
+
+// SetArg changes the i-th argument before the call is carried out.
+func (c *Call) SetArg(i int, v uintptr) {
+	*argument(&c.regs, i) = uint64(v)
+	c.args[i] = uint64(v)
+	c.changed = true
+}
+
+// Answer keeps the call from being carried out and lets it return ret; an
+// errno is negative, as in the kernel.
+func (c *Call) Answer(ret int) {
+	c.note(setNumber(c.tid, &c.regs, -1))
+	*result(&c.regs) = uint64(ret)
+	c.changed, c.skipped = true, true
+}
+
+// After has f called when the kernel has carried the call out; f says whether
+// it told its lie.
+func (c *Call) After(f func(*Call) bool) bool {
+	c.after = f
+	return false
+}
+
+// Result is what the call returned; an errno is negative.
+func (c *Call) Result() int { return int(*result(&c.regs)) }
+
+// SetResult changes what the call returned.
+func (c *Call) SetResult(ret int) {
+	*result(&c.regs) = uint64(ret)
+	c.changed = true
+}
+
+// Read copies n bytes of the process's memory; fewer at the end of a mapping.
+func (c *Call) Read(addr uintptr, n int) []byte {
+	buf := make([]byte, n)
+	if addr == 0 || n <= 0 {
+		return nil
+	}
+	got, err := unix.ProcessVMReadv(c.tid,
+		[]unix.Iovec{{Base: &buf[0], Len: uint64(n)}}, []unix.RemoteIovec{{Base: addr, Len: n}}, 0)
+	if err != nil {
+		return nil
+	}
+	return buf[:got]
+}
+
+// Write changes the process's memory.
+func (c *Call) Write(addr uintptr, b []byte) {
+	if len(b) == 0 {
+		return
+	}
+	_, err := unix.ProcessVMWritev(c.tid,
+		[]unix.Iovec{{Base: &b[0], Len: uint64(len(b))}}, []unix.RemoteIovec{{Base: addr, Len: len(b)}}, 0)
+	c.note(err)
+}
+
+// String is the NUL-terminated string at addr, of at most a page.
+func (c *Call) String(addr uintptr) string {
+	const page = 4096
+	b := c.Read(addr, page-int(addr%page))
+	if bytes.IndexByte(b, 0) < 0 {
+		b = c.Read(addr, page)
+	}
+	s, _, _ := bytes.Cut(b, []byte{0})
+	return string(s)
+}
+
+// Uint32 and Uint64 read a number from the process's memory.
+func (c *Call) Uint32(addr uintptr) uint32 {
+	if b := c.Read(addr, 4); len(b) == 4 {
+		return binary.NativeEndian.Uint32(b)
+	}
+	return 0
+}
+
+func (c *Call) Uint64(addr uintptr) uint64 {
+	if b := c.Read(addr, 8); len(b) == 8 {
+		return binary.NativeEndian.Uint64(b)
+	}
+	return 0
+}
+
+// File is the path behind a descriptor as the host names it; "socket:[…]",
+// "pipe:[…]" and the like for what has none.
+func (c *Call) File(fd uintptr) string {
+	path, _ := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", c.tid, int32(fd)))
+	return path
+}
+
+// Proc is the file of a proc mount that a descriptor leads to, without the
+// mount point ("self" and numbers as they are): "12/uid_map". Empty for others.
+func (c *Call) Proc(fd uintptr) string {
+	path := c.File(fd)
+	if !strings.HasPrefix(path, "/") {
+		return ""
+	}
+	var fs unix.Statfs_t
+	link := fmt.Sprintf("/proc/%d/fd/%d", c.tid, int32(fd))
+	if unix.Statfs(link, &fs) != nil || fs.Type != unix.PROC_SUPER_MAGIC {
+		return ""
+	}
+	if _, rest, ok := strings.Cut(path, "/proc/"); ok {
+		return rest
+	}
+	return strings.TrimPrefix(path, "/")
+}
+
+func (c *Call) note(err error) {
+	if err != nil && c.err == nil {
+		c.err = err
+	}
+}
+
+func ptrace(request int, tid int, addr, data uintptr) error {
+	if _, _, errno := unix.Syscall6(unix.SYS_PTRACE, uintptr(request), uintptr(tid), addr, data, 0, 0); errno != 0 {
+		return errno
+	}
+	return nil
+}
+
+// eventMessage is PTRACE_GETEVENTMSG.
+func eventMessage(tid int) (int, error) {
+	var msg uint64
+	err := ptrace(unix.PTRACE_GETEVENTMSG, tid, 0, uintptr(unsafe.Pointer(&msg)))
+	return int(msg), err
+}

@@ -1,0 +1,80 @@
+// Package lie proves that claims can fail: it puts a supervisor between the
+// processes of a stage and the kernel, which misbehaves in one chosen way, and
+// looks which claims notice. It refuses to know what a claim says, and nothing
+// in the suites or the harness knows of it.
+package lie
+
+import (
+	_ "embed"
+	"slices"
+	"sort"
+	"strings"
+)
+
+// Lie is one misbehaviour of the kernel, told at the system call boundary.
+type Lie struct {
+	// Name is unique.
+	Name string
+	// Bug is the kernel bug that it stands for, in one sentence.
+	Bug string
+	// Means says how it is told.
+	Means string
+	// calls are the system calls that have to be looked at.
+	calls []uintptr
+	// start begins a life of the lie, in one supervisor. The function that it
+	// returns decides on one call and says whether it told the lie; one that
+	// has to wait for the call's end says false and uses Call.After.
+	start func() func(*Call) bool
+}
+
+func (l *Lie) concerns(nr uintptr) bool { return slices.Contains(l.calls, nr) }
+
+// Claims are the IDs of the claims that are known to notice the lie.
+func (l *Lie) Claims() []string { return noticed[l.Name] }
+
+// table says for each lie, a line each, which claims notice it: its name, a
+// space, and IDs with spaces between.
+//
+//go:embed noticed.txt
+var table string
+
+var noticed = readTable(table)
+
+func readTable(text string) map[string][]string {
+	t := map[string][]string{}
+	for _, line := range strings.Split(text, "\n") {
+		if fields := strings.Fields(line); len(fields) > 1 {
+			t[fields[0]] = fields[1:]
+		}
+	}
+	return t
+}
+
+// All returns the lies by name: those of their own, and of the families those
+// that a claim is known to notice.
+func All() []*Lie {
+	names := map[string]bool{}
+	for name := range single {
+		names[name] = name != honestName && name != quietName
+	}
+	for name := range noticed {
+		names[name] = true
+	}
+	var all []*Lie
+	for name, is := range names {
+		if l, ok := ByName(name); ok && is {
+			all = append(all, l)
+		}
+	}
+	sort.Slice(all, func(i, j int) bool { return all[i].Name < all[j].Name })
+	return all
+}
+
+// ByName returns the lie with the name, which may be one of a family: see
+// families.go for how those are called.
+func ByName(name string) (*Lie, bool) {
+	if l, ok := single[name]; ok {
+		return l, true
+	}
+	return member(name)
+}

@@ -1,0 +1,299 @@
+package lie
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"runtime"
+	"sort"
+	"strings"
+	"sync"
+	"time"
+
+	"bulkhead/internal/claim"
+	"bulkhead/internal/machine"
+	"bulkhead/internal/report"
+	"bulkhead/internal/run"
+)
+
+// probeName is the argv[0] of a worker that does nothing, to see whether one
+// can be traced here.
+const probeName = "bulkhead-traceable"
+
+// Outcome is what became of a claim while the kernel told a lie.
+type Outcome string
+
+const (
+	// Caught: the claim failed, as it should.
+	Caught Outcome = "caught"
+	// Missed: the claim passed.
+	Missed Outcome = "missed"
+	// Broken: the suite could not tell.
+	Broken Outcome = "broken"
+	// Skipped: the claim said that the kernel does not offer the feature.
+	Skipped Outcome = "skipped"
+	// NeverTold: the claim does not make the call that the lie is about.
+	NeverTold Outcome = "never told"
+)
+
+// Pair is one claim with one lie.
+type Pair struct {
+	Lie     string  `json:"lie"`
+	Claim   string  `json:"claim"`
+	Outcome Outcome `json:"outcome"`
+	// Told is how often the lie was told.
+	Told int `json:"told"`
+	// Message is what a user with that kernel bug reads.
+	Message string `json:"message,omitempty"`
+}
+
+// Proof is what came of it.
+type Proof struct {
+	Version    string  `json:"version"`
+	DurationMS float64 `json:"duration_ms"`
+	// HonestMS is how long the claims took under a supervisor that tells no lie.
+	HonestMS float64 `json:"honest_ms"`
+	// Claims are the IDs of the claims that pass when nobody lies; each of
+	// them is either proved or a survivor.
+	Claims []string `json:"claims"`
+	// Survivors are those that no lie made fail, with the reason for which a
+	// survivor is accepted, or "".
+	Survivors map[string]string `json:"survivors"`
+	// Unproved are the claims that do not pass when nobody lies, and why.
+	Unproved map[string]string `json:"unproved,omitempty"`
+	// Dishonest are those of Unproved that failed or broke, rather than to be
+	// skipped.
+	Dishonest []string `json:"dishonest,omitempty"`
+	Pairs     []Pair   `json:"pairs"`
+	Leftovers []string `json:"leftovers,omitempty"`
+	// Calls are the system calls of each claim, of an honest run.
+	Calls map[string]map[string]int `json:"calls,omitempty"`
+}
+
+// Options say what to prove.
+type Options struct {
+	// Claims are the IDs of the claims to prove.
+	Claims []string
+	// Lies are the lies to tell; nil is every lie.
+	Lies []*Lie
+	// All tells every lie to every claim, instead of to those that are known to
+	// notice it.
+	All bool
+	// Record keeps the system calls of each claim.
+	Record  bool
+	Procs   int
+	Timeout time.Duration
+	Env     []string
+	// Progress is called for each pair, one call at a time; may be nil.
+	Progress func(done, all int, p Pair)
+	// Accepted are the reasons for accepted survivors, by claim.
+	Accepted map[string]string
+}
+
+// Prove runs the claims first without a lie, then with each that is for them.
+func Prove(ctx context.Context, o Options) (*Proof, error) {
+	if err := Supported(); err != nil {
+		return nil, err
+	}
+	if o.Procs <= 0 {
+		o.Procs = 2 * runtime.NumCPU()
+	}
+	if o.Lies == nil {
+		o.Lies = All()
+	}
+	begun := time.Now()
+	before, err := machine.Take()
+	if err != nil {
+		return nil, fmt.Errorf("look at the machine before the run: %w", err)
+	}
+	p := &Proof{Version: "1.0", Survivors: map[string]string{}, Unproved: map[string]string{}}
+	if err := p.honest(ctx, o); err != nil {
+		return nil, err
+	}
+	p.HonestMS = float64(time.Since(begun).Microseconds()) / 1000
+	passing := map[string]bool{}
+	for _, id := range p.Claims {
+		passing[id] = true
+	}
+	var together, alone []Pair
+	for _, l := range o.Lies {
+		ids := l.Claims()
+		if o.All {
+			ids = p.Claims
+		}
+		for _, id := range ids {
+			if !passing[id] {
+				continue
+			}
+			if c, ok := claim.Get(id); ok && c.Serial {
+				alone = append(alone, Pair{Lie: l.Name, Claim: id})
+			} else {
+				together = append(together, Pair{Lie: l.Name, Claim: id})
+			}
+		}
+	}
+	p.tell(ctx, o, together, o.Procs, len(together)+len(alone))
+	p.tell(ctx, o, alone, 1, len(together)+len(alone))
+	if ctx.Err() != nil {
+		return nil, errors.New("interrupted")
+	}
+	caught := map[string]bool{}
+	for _, pair := range p.Pairs {
+		if pair.Outcome == Caught {
+			caught[pair.Claim] = true
+		}
+	}
+	for _, id := range p.Claims {
+		if !caught[id] {
+			p.Survivors[id] = o.Accepted[id]
+		}
+	}
+	sort.Slice(p.Pairs, func(i, j int) bool {
+		if p.Pairs[i].Claim != p.Pairs[j].Claim {
+			return p.Pairs[i].Claim < p.Pairs[j].Claim
+		}
+		return p.Pairs[i].Lie < p.Pairs[j].Lie
+	})
+	after, err := machine.Take()
+	if err != nil {
+		return nil, fmt.Errorf("look at the machine after the run: %w", err)
+	}
+	p.Leftovers = machine.Compare(before, after)
+	p.DurationMS = float64(time.Since(begun).Microseconds()) / 1000
+	return p, nil
+}
+
+// one runs a claim in a worker of its own, under a lie.
+func one(ctx context.Context, o Options, lieName, id string) (report.Claim, account, error) {
+	var a account
+	found, err := run.Verify(ctx, run.Options{
+		Claims: []string{id}, Procs: 1, Timeout: o.Timeout, Env: o.Env,
+		Wrap: func(cmd *exec.Cmd) (func() error, error) {
+			end, err := supervise(cmd, lieName)
+			if err != nil {
+				return nil, err
+			}
+			return func() (err error) {
+				a, err = end()
+				return err
+			}, nil
+		},
+	})
+	if err != nil {
+		return report.Claim{}, a, err
+	}
+	if len(found) != 1 {
+		return report.Claim{}, a, fmt.Errorf("%s has no verdict", id)
+	}
+	return found[0], a, nil
+}
+
+// honest sorts the claims by whether they pass when nobody lies.
+func (p *Proof) honest(ctx context.Context, o Options) error {
+	verdicts := map[string]report.Claim{}
+	if o.Record {
+		p.Calls = map[string]map[string]int{}
+		var mu sync.Mutex
+		for _, serial := range []bool{false, true} {
+			procs := o.Procs
+			if serial {
+				procs = 1
+			}
+			var ids []string
+			for _, id := range o.Claims {
+				if c, _ := claim.Get(id); c.Serial == serial {
+					ids = append(ids, id)
+				}
+			}
+			each(procs, len(ids), func(i int) {
+				if ctx.Err() != nil {
+					return
+				}
+				c, a, err := one(ctx, o, honestName, ids[i])
+				if err != nil {
+					c = report.Claim{ID: ids[i], Verdict: report.Broken, Reason: err.Error()}
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				verdicts[ids[i]], p.Calls[ids[i]] = c, a.Calls
+			})
+		}
+	} else {
+		found, err := run.Verify(ctx, run.Options{Claims: o.Claims, Procs: o.Procs, Timeout: o.Timeout, Env: o.Env,
+			Wrap: func(cmd *exec.Cmd) (func() error, error) {
+				end, err := supervise(cmd, quietName)
+				if err != nil {
+					return nil, err
+				}
+				return func() error { _, err := end(); return err }, nil
+			}})
+		if err != nil {
+			return err
+		}
+		for _, c := range found {
+			verdicts[c.ID] = c
+		}
+	}
+	if ctx.Err() != nil {
+		return errors.New("interrupted")
+	}
+	for _, id := range o.Claims {
+		switch c := verdicts[id]; c.Verdict {
+		case report.Pass:
+			p.Claims = append(p.Claims, id)
+		case report.Skip:
+			p.Unproved[id] = "skipped: " + c.Reason
+		default:
+			p.Unproved[id] = fmt.Sprintf("%s without a lie: %s", c.Verdict, c.Reason)
+			p.Dishonest = append(p.Dishonest, id)
+		}
+	}
+	return nil
+}
+
+func (p *Proof) tell(ctx context.Context, o Options, pairs []Pair, procs, all int) {
+	var mu sync.Mutex
+	each(procs, len(pairs), func(i int) {
+		if ctx.Err() != nil {
+			return
+		}
+		pair := pairs[i]
+		c, a, err := one(ctx, o, pair.Lie, pair.Claim)
+		pair.Told, pair.Message = a.Told, c.Reason
+		switch {
+		case err != nil:
+			pair.Outcome, pair.Message = Broken, err.Error()
+		case c.Verdict == report.Broken && strings.HasPrefix(c.Reason, run.WorkerLost):
+			pair.Outcome = Broken
+		case a.Told == 0:
+			pair.Outcome = NeverTold
+		default:
+			pair.Outcome = map[report.Verdict]Outcome{report.Pass: Missed, report.Fail: Caught, report.Broken: Broken, report.Skip: Skipped}[c.Verdict]
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		p.Pairs = append(p.Pairs, pair)
+		if o.Progress != nil {
+			o.Progress(len(p.Pairs), all, pair)
+		}
+	})
+}
+
+// each calls f for 0…n-1, so many at a time.
+func each(procs, n int, f func(int)) {
+	next := make(chan int)
+	var all sync.WaitGroup
+	for range min(procs, n) {
+		all.Go(func() {
+			for i := range next {
+				f(i)
+			}
+		})
+	}
+	for i := range n {
+		next <- i
+	}
+	close(next)
+	all.Wait()
+}

@@ -1,0 +1,19 @@
+package lie
+
+import "golang.org/x/sys/unix"
+
+const auditArch = unix.AUDIT_ARCH_X86_64
+
+func number(_ int, r *unix.PtraceRegs) int64 { return int64(r.Orig_rax) }
+
+// setNumber changes the system call that a tracee is about to make; -1 skips it.
+func setNumber(_ int, r *unix.PtraceRegs, nr int64) error {
+	r.Orig_rax = uint64(nr)
+	return nil
+}
+
+func argument(r *unix.PtraceRegs, i int) *uint64 {
+	return [...]*uint64{&r.Rdi, &r.Rsi, &r.Rdx, &r.R10, &r.R8, &r.R9}[i]
+}
+
+func result(r *unix.PtraceRegs) *uint64 { return &r.Rax }

@@ -1,0 +1,261 @@
+package lie
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"bulkhead/harness/agent"
+)
+
+// part is what a process is to the supervisor.
+type part int
+
+const (
+	// suite is the worker, its threads, and its children before they run a
+	// program of their own: told the truth, as the harness is.
+	suite part = iota
+	// host is the first process of a stage, with its threads: told the truth.
+	host
+	// staged is everything on a stage: lied to.
+	staged
+)
+
+type task struct {
+	part part
+	// known is false until the task's parent has told of it.
+	known bool
+	// waiting is true when the task has stopped before it was known.
+	waiting bool
+	// call is the one whose end is awaited.
+	call *Call
+	exit func(*Call) bool
+}
+
+type tracer struct {
+	lie     *Lie
+	tell    func(*Call) bool
+	worker  int
+	tasks   map[int]*task
+	account account
+	calls   map[string]int
+	err     error
+}
+
+func newTracer(l *Lie, worker int) *tracer {
+	t := &tracer{lie: l, worker: worker, tasks: map[int]*task{worker: {known: true}}}
+	if l.Name == honestName {
+		t.calls = map[string]int{}
+		t.tell = func(c *Call) bool { return c.After(t.record) }
+	} else {
+		t.tell = l.start()
+	}
+	return t
+}
+
+const traceOptions = unix.PTRACE_O_TRACEFORK | unix.PTRACE_O_TRACEVFORK | unix.PTRACE_O_TRACECLONE |
+	unix.PTRACE_O_TRACEEXEC | unix.PTRACE_O_TRACESECCOMP | unix.PTRACE_O_TRACESYSGOOD | unix.PTRACE_O_EXITKILL
+
+func (t *tracer) seize() error { return ptrace(unix.PTRACE_SEIZE, t.worker, 0, traceOptions) }
+
+// run serves every stop until the worker and all it left behind have ended,
+// and returns the worker's status.
+func (t *tracer) run() (unix.WaitStatus, error) {
+	var status unix.WaitStatus
+	for {
+		var ws unix.WaitStatus
+		tid, err := unix.Wait4(-1, &ws, unix.WALL, nil)
+		switch {
+		case errors.Is(err, unix.EINTR):
+			continue
+		case errors.Is(err, unix.ECHILD):
+			return status, t.err
+		case err != nil:
+			return status, fmt.Errorf("wait4: %w", err)
+		}
+		if ws.Exited() || ws.Signaled() {
+			delete(t.tasks, tid)
+			if tid == t.worker {
+				status = ws
+			}
+			continue
+		}
+		t.stopped(tid, ws)
+	}
+}
+
+// resume lets a stopped task go on. One that was killed meanwhile is gone.
+func (t *tracer) resume(request, tid int, sig unix.Signal) {
+	if err := ptrace(request, tid, 0, uintptr(sig)); err != nil && !errors.Is(err, unix.ESRCH) {
+		t.fail(fmt.Errorf("resume a process: %w", err))
+	}
+}
+
+func (t *tracer) fail(err error) {
+	if t.err == nil && !errors.Is(err, unix.ESRCH) {
+		t.err = err
+	}
+}
+
+func (t *tracer) stopped(tid int, ws unix.WaitStatus) {
+	tk := t.tasks[tid]
+	if tk == nil {
+		tk = &task{}
+		t.tasks[tid] = tk
+	}
+	sig, event := ws.StopSignal(), int(ws>>16)
+	switch event {
+	case unix.PTRACE_EVENT_SECCOMP:
+		t.entered(tid, tk)
+		return
+	case unix.PTRACE_EVENT_FORK, unix.PTRACE_EVENT_VFORK, unix.PTRACE_EVENT_CLONE:
+		if child, err := eventMessage(tid); err == nil {
+			t.born(tk, child, event == unix.PTRACE_EVENT_CLONE)
+		}
+		t.goOn(tid, tk, 0)
+		return
+	case unix.PTRACE_EVENT_EXEC:
+		if former, err := eventMessage(tid); err == nil && former != tid {
+			// The thread that called execve(2) is the process now.
+			if old := t.tasks[former]; old != nil {
+				*tk = *old
+				delete(t.tasks, former)
+			}
+		}
+		t.executed(tid, tk)
+		t.goOn(tid, tk, 0)
+		return
+	case unix.PTRACE_EVENT_STOP:
+		switch sig {
+		case unix.SIGSTOP, unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU:
+			t.resume(unix.PTRACE_LISTEN, tid, 0)
+		default:
+			if !tk.known {
+				tk.waiting = true
+				return
+			}
+			t.goOn(tid, tk, 0)
+		}
+		return
+	}
+	if sig == unix.SIGTRAP|0x80 {
+		t.left(tid, tk)
+		return
+	}
+	t.goOn(tid, tk, sig)
+}
+
+// goOn resumes a task, to the end of its call when that is awaited.
+func (t *tracer) goOn(tid int, tk *task, sig unix.Signal) {
+	if tk.call != nil {
+		t.resume(unix.PTRACE_SYSCALL, tid, sig)
+		return
+	}
+	t.resume(unix.PTRACE_CONT, tid, sig)
+}
+
+// born gives a new task its part.
+func (t *tracer) born(parent *task, child int, thread bool) {
+	tk := t.tasks[child]
+	if tk == nil {
+		tk = &task{}
+		t.tasks[child] = tk
+	}
+	tk.known, tk.part = true, parent.part
+	// What the stage's first process forks is its first sandbox.
+	if parent.part == host && !thread {
+		tk.part = staged
+	}
+	if tk.waiting {
+		tk.waiting = false
+		t.goOn(child, tk, 0)
+	}
+}
+
+// executed gives a process that runs a new program its part.
+func (t *tracer) executed(tid int, tk *task) {
+	if tk.part != suite || tid == t.worker {
+		return
+	}
+	line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", tid))
+	name, _, _ := bytes.Cut(line, []byte{0})
+	if n := string(name); n == agent.StageName || n == agent.CallerName {
+		tk.part = host
+	}
+}
+
+// entered is a call that the filter stopped, before it is carried out.
+func (t *tracer) entered(tid int, tk *task) {
+	if tk.part != staged {
+		t.resume(unix.PTRACE_CONT, tid, 0)
+		return
+	}
+	c := &Call{tid: tid}
+	if err := unix.PtraceGetRegs(tid, &c.regs); err != nil {
+		t.fail(fmt.Errorf("read registers: %w", err))
+		t.resume(unix.PTRACE_CONT, tid, 0)
+		return
+	}
+	c.Nr = uintptr(number(tid, &c.regs))
+	for i := range c.args {
+		c.args[i] = *argument(&c.regs, i)
+	}
+	switch {
+	case t.lie.concerns(c.Nr) && t.tell(c):
+		t.account.Told++
+	case isFenced(c) && t.lie.Name != honestName:
+		c.Answer(0)
+	}
+	t.store(tid, c)
+	if c.after != nil && !c.skipped {
+		tk.call, tk.exit = c, c.after
+		t.resume(unix.PTRACE_SYSCALL, tid, 0)
+		return
+	}
+	t.resume(unix.PTRACE_CONT, tid, 0)
+}
+
+// left is the end of a call that a lie waited for.
+func (t *tracer) left(tid int, tk *task) {
+	c, exit := tk.call, tk.exit
+	tk.call, tk.exit = nil, nil
+	if c != nil {
+		c.changed = false
+		if err := unix.PtraceGetRegs(tid, &c.regs); err != nil {
+			t.fail(fmt.Errorf("read registers: %w", err))
+		} else if r := c.Result(); r > -512 || r < -530 {
+			// Otherwise a signal interrupted it, and it is made again.
+			if exit(c) {
+				t.account.Told++
+			}
+			t.store(tid, c)
+		}
+	}
+	t.resume(unix.PTRACE_CONT, tid, 0)
+}
+
+// store brings what a lie changed into the registers.
+func (t *tracer) store(tid int, c *Call) {
+	if c.changed {
+		if err := unix.PtraceSetRegs(tid, &c.regs); err != nil {
+			t.fail(fmt.Errorf("change registers: %w", err))
+		}
+	}
+	if c.err != nil {
+		t.fail(fmt.Errorf("tell the lie %s: %w", t.lie.Name, c.err))
+		c.err = nil
+	}
+}
+
+// record counts a call of an honest run.
+func (t *tracer) record(c *Call) bool {
+	key := callName(c.Nr)
+	if r := c.Result(); r < 0 && r > -512 {
+		key += " " + unix.ErrnoName(unix.Errno(-r))
+	}
+	t.calls[key]++
+	return false
+}
