@@ -23,7 +23,8 @@ import (
 func newProveCommand() *cobra.Command {
 	var f runFlags
 	var lies []string
-	var all, verbose, record bool
+	var all, verbose bool
+	var learn string
 	cmd := &cobra.Command{
 		Use:   "prove [ID…]",
 		Short: "Show that claims can fail, by letting the kernel lie to them",
@@ -42,7 +43,7 @@ a lie that was never told, 2 wrong usage, 3 the claims could not be run.`,
 			if f.procs < 0 || f.timeout <= 0 {
 				return usageError(errors.New("--procs and --timeout must be positive"))
 			}
-			o := lie.Options{Claims: ids, All: all, Record: record, Procs: f.procs, Timeout: f.timeout}
+			o := lie.Options{Claims: ids, All: all, Procs: f.procs, Timeout: f.timeout}
 			for _, name := range lies {
 				l, ok := lie.ByName(name)
 				if !ok {
@@ -72,6 +73,9 @@ a lie that was never told, 2 wrong usage, 3 the claims could not be run.`,
 					fmt.Fprintf(os.Stderr, "%d/%d %s: %s: %s\n", done, all, p.Claim, p.Lie, p.Outcome)
 				}
 			}
+			if learn != "" {
+				return learnLies(ctx, o, learn, cmd.OutOrStdout())
+			}
 			p, err := lie.Prove(ctx, o)
 			if err != nil {
 				return &statusError{err, 3}
@@ -96,7 +100,7 @@ a lie that was never told, 2 wrong usage, 3 the claims could not be run.`,
 	fl.StringSliceVar(&f.skips, "skip", nil, "not the claims with these `IDS`")
 	fl.StringSliceVar(&lies, "lie", nil, "tell only the lies with these `NAMES`")
 	fl.BoolVar(&all, "all", false, "tell every lie to every claim, not only to those known to notice it")
-	fl.BoolVar(&record, "record", false, "keep the system calls of each claim in the JSON")
+	fl.StringVar(&learn, "learn", "", "find lies that the claims notice, and append the pairs to `FILE`, as in internal/lie/noticed.txt")
 	fl.IntVar(&f.procs, "procs", 0, "how many specs at a time (default two a core)")
 	fl.DurationVar(&f.timeout, "timeout", claim.DefaultTimeout, "what one claim may take")
 	fl.StringVar(&f.alpine, "alpine", "", "Alpine minirootfs tarball `FILE` (default $BULKHEAD_ALPINE, then the cache)")
@@ -104,6 +108,24 @@ a lie that was never told, 2 wrong usage, 3 the claims could not be run.`,
 	fl.StringVar(&f.json, "json", "", "write the proof as JSON to `FILE`")
 	fl.BoolVarP(&verbose, "verbose", "v", false, "show every claim with every lie, and the messages")
 	return cmd
+}
+
+func learnLies(ctx context.Context, o lie.Options, path string, out io.Writer) error {
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return usageError(err)
+	}
+	defer file.Close()
+	err = lie.Learn(ctx, o, func(p lie.Pair) {
+		fmt.Fprintf(out, "%s %s: %s\n", p.Claim, p.Lie, p.Outcome)
+		if p.Outcome == lie.Caught {
+			fmt.Fprintf(file, "%s %s\n", p.Lie, p.Claim)
+		}
+	})
+	if err != nil {
+		return &statusError{err, 3}
+	}
+	return nil
 }
 
 func unknownLie(name string) error {

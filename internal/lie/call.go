@@ -23,6 +23,9 @@ type Call struct {
 	skipped bool
 	after   func(*Call) bool
 	err     error
+	// dry is true when it is only asked whether a lie could be told: nothing is
+	// changed outside of this value.
+	dry bool
 }
 
 // Arg is the i-th argument, from 0.
@@ -38,7 +41,9 @@ func (c *Call) SetArg(i int, v uintptr) {
 // Answer keeps the call from being carried out and lets it return ret; an
 // errno is negative, as in the kernel.
 func (c *Call) Answer(ret int) {
-	c.note(setNumber(c.tid, &c.regs, -1))
+	if !c.dry {
+		c.note(setNumber(c.tid, &c.regs, -1))
+	}
 	*result(&c.regs) = uint64(ret)
 	c.changed, c.skipped = true, true
 }
@@ -75,7 +80,7 @@ func (c *Call) Read(addr uintptr, n int) []byte {
 
 // Write changes the process's memory.
 func (c *Call) Write(addr uintptr, b []byte) {
-	if len(b) == 0 {
+	if len(b) == 0 || c.dry {
 		return
 	}
 	_, err := unix.ProcessVMWritev(c.tid,
@@ -116,22 +121,43 @@ func (c *Call) File(fd uintptr) string {
 	return path
 }
 
-// Proc is the file of a proc mount that a descriptor leads to, without the
-// mount point ("self" and numbers as they are): "12/uid_map". Empty for others.
-func (c *Call) Proc(fd uintptr) string {
-	path := c.File(fd)
-	if !strings.HasPrefix(path, "/") {
-		return ""
+// Domain is the address family of the socket that a descriptor is; 0 for
+// what is none.
+func (c *Call) Domain(fd uintptr) int {
+	if !strings.HasPrefix(c.File(fd), "socket:[") {
+		return 0
 	}
-	var fs unix.Statfs_t
-	link := fmt.Sprintf("/proc/%d/fd/%d", c.tid, int32(fd))
-	if unix.Statfs(link, &fs) != nil || fs.Type != unix.PROC_SUPER_MAGIC {
-		return ""
+	leader := c.tid
+	if status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", c.tid)); err == nil {
+		if _, rest, ok := strings.Cut(string(status), "\nTgid:\t"); ok {
+			_, _ = fmt.Sscan(rest, &leader)
+		}
 	}
-	if _, rest, ok := strings.Cut(path, "/proc/"); ok {
-		return rest
+	pidfd, err := unix.PidfdOpen(leader, 0)
+	if err != nil {
+		return 0
 	}
-	return strings.TrimPrefix(path, "/")
+	defer unix.Close(pidfd)
+	socket, err := unix.PidfdGetfd(pidfd, int(int32(fd)), 0)
+	if err != nil {
+		return 0
+	}
+	defer unix.Close(socket)
+	domain, err := unix.GetsockoptInt(socket, unix.SOL_SOCKET, unix.SO_DOMAIN)
+	if err != nil {
+		return 0
+	}
+	return domain
+}
+
+// Sent is the address and the size of what sendto(2), sendmsg(2) or write(2)
+// sends, of its first piece.
+func (c *Call) Sent() (addr uintptr, n int) {
+	if c.Nr == unix.SYS_SENDMSG {
+		iov := uintptr(c.Uint64(c.Arg(1) + 16))
+		return uintptr(c.Uint64(iov)), int(c.Uint64(iov + 8))
+	}
+	return c.Arg(1), int(c.Arg(2))
 }
 
 func (c *Call) note(err error) {

@@ -29,6 +29,9 @@ import (
 //	stat:FILE:owner          its owner and group are one more
 //	stat:FILE:missing        ENOENT
 //	readlink:FILE:changed    every digit in the link is another
+//	CALL:output              a number or word that it writes to memory is another
+//	netlink:REQUEST:lost     the request is acknowledged and not carried out
+//	packets:lost             what a network socket sends gets nowhere
 //	list:DIR:empty           the directory has no entries
 //	list:DIR:halved          every second entry is left out
 //
@@ -117,6 +120,10 @@ func member(name string) (*Lie, bool) {
 			return nil, false
 		}
 		return l, true
+	case "netlink":
+		return l, l.ofNetlink(p)
+	case "packets":
+		return l, l.ofPackets(p)
 	}
 	nr, ok := callNumbers[p[0]]
 	if !ok {
@@ -197,6 +204,26 @@ func (l *Lie) ofCall(p []string) bool {
 				return true
 			})
 		})
+	case len(p) == 2 && p[1] == "output":
+		o, ok := outputs[p[0]]
+		if !ok {
+			return false
+		}
+		return l.tells(call+" writes another value than the kernel's.", altering, func(c *Call) bool {
+			return c.After(func(c *Call) bool {
+				if c.Result() < 0 || c.Arg(o.arg) == 0 {
+					return false
+				}
+				for _, at := range o.at {
+					b := c.Read(c.Arg(o.arg)+at, 1)
+					if len(b) == 1 {
+						b[0] ^= o.bits
+						c.Write(c.Arg(o.arg)+at, b)
+					}
+				}
+				return true
+			})
+		})
 	case len(p) == 2 && p[1] == "changed":
 		return l.tells("What "+call+" returns is one more than it is.", altering, func(c *Call) bool {
 			return c.After(func(c *Call) bool {
@@ -209,6 +236,31 @@ func (l *Lie) ofCall(p []string) bool {
 		})
 	}
 	return false
+}
+
+// outputs are the places of the values that calls write to memory: the
+// argument with the pointer, the offsets and the bits to turn over.
+var outputs = map[string]struct {
+	arg  int
+	at   []uintptr
+	bits byte
+}{
+	"uname":         {0, []uintptr{0, 65, 130, 195, 260, 325}, 1},
+	"getcwd":        {0, []uintptr{1}, 1},
+	"clock_gettime": {1, []uintptr{1}, 0x10},
+	"sysinfo":       {0, []uintptr{1, 33, 34}, 0x10},
+	"capget":        {1, []uintptr{0, 1, 2, 4, 5, 6}, 0xff},
+	"wait4":         {1, []uintptr{0, 1}, 1},
+	"statfs":        {1, []uintptr{0, 16}, 1},
+	"getresuid":     {0, []uintptr{0}, 1},
+	"getresgid":     {0, []uintptr{0}, 1},
+	"getsockopt":    {3, []uintptr{0}, 1},
+	"getsockname":   {1, []uintptr{2, 4, 8}, 1},
+	"msgrcv":        {1, []uintptr{8}, 1},
+	"getxattr":      {2, []uintptr{4, 8}, 1},
+	"semctl":        {3, []uintptr{0}, 1},
+	"shmctl":        {2, []uintptr{0}, 1},
+	"msgctl":        {2, []uintptr{0}, 1},
 }
 
 // ownThread says whether a clone(2) makes a thread: a program's own business.
@@ -370,6 +422,24 @@ func (l *Lie) ofFile(p []string) bool {
 				return false
 			}
 			return c.After(func(c *Call) bool { return c.Result() == 0 && change(c) })
+		})
+	case "stat:allowed", "readlink:allowed":
+		nr := uintptr(unix.SYS_STATX)
+		if p[0] == "readlink" {
+			nr = unix.SYS_READLINKAT
+		}
+		l.calls = []uintptr{nr}
+		return l.tells(fmt.Sprintf("%s can be looked at (%s) where that must fail with %s.", file, p[0], p[3]), altering, func(c *Call) bool {
+			if masked(c.String(c.Arg(1))) != file {
+				return false
+			}
+			return c.After(func(c *Call) bool {
+				if c.Result() != -int(errno) {
+					return false
+				}
+				c.SetResult(0)
+				return true
+			})
 		})
 	case "readlink:changed":
 		l.calls = []uintptr{unix.SYS_READLINKAT}

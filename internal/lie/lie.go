@@ -32,8 +32,8 @@ func (l *Lie) concerns(nr uintptr) bool { return slices.Contains(l.calls, nr) }
 // Claims are the IDs of the claims that are known to notice the lie.
 func (l *Lie) Claims() []string { return noticed[l.Name] }
 
-// table says for each lie, a line each, which claims notice it: its name, a
-// space, and IDs with spaces between.
+// table says which claims notice which lies: a line for each pair, the lie's
+// name and the claim's ID. bulkhead prove --learn writes it.
 //
 //go:embed noticed.txt
 var table string
@@ -44,7 +44,7 @@ func readTable(text string) map[string][]string {
 	t := map[string][]string{}
 	for _, line := range strings.Split(text, "\n") {
 		if fields := strings.Fields(line); len(fields) > 1 {
-			t[fields[0]] = fields[1:]
+			t[fields[0]] = append(t[fields[0]], fields[1:]...)
 		}
 	}
 	return t

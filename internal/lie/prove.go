@@ -67,8 +67,6 @@ type Proof struct {
 	Dishonest []string `json:"dishonest,omitempty"`
 	Pairs     []Pair   `json:"pairs"`
 	Leftovers []string `json:"leftovers,omitempty"`
-	// Calls are the system calls of each claim, of an honest run.
-	Calls map[string]map[string]int `json:"calls,omitempty"`
 }
 
 // Options say what to prove.
@@ -79,9 +77,7 @@ type Options struct {
 	Lies []*Lie
 	// All tells every lie to every claim, instead of to those that are known to
 	// notice it.
-	All bool
-	// Record keeps the system calls of each claim.
-	Record  bool
+	All     bool
 	Procs   int
 	Timeout time.Duration
 	Env     []string
@@ -103,6 +99,9 @@ func Prove(ctx context.Context, o Options) (*Proof, error) {
 		o.Lies = All()
 	}
 	begun := time.Now()
+	if err := machine.CleanStale(); err != nil {
+		return nil, err
+	}
 	before, err := machine.Take()
 	if err != nil {
 		return nil, fmt.Errorf("look at the machine before the run: %w", err)
@@ -133,6 +132,9 @@ func Prove(ctx context.Context, o Options) (*Proof, error) {
 			}
 		}
 	}
+	if ctx.Err() != nil {
+		return nil, errors.New("interrupted")
+	}
 	p.tell(ctx, o, together, o.Procs, len(together)+len(alone))
 	p.tell(ctx, o, alone, 1, len(together)+len(alone))
 	if ctx.Err() != nil {
@@ -155,6 +157,10 @@ func Prove(ctx context.Context, o Options) (*Proof, error) {
 		}
 		return p.Pairs[i].Lie < p.Pairs[j].Lie
 	})
+	// A lie may have kept a claim from removing what it made.
+	if err := machine.CleanStale(); err != nil {
+		return nil, err
+	}
 	after, err := machine.Take()
 	if err != nil {
 		return nil, fmt.Errorf("look at the machine after the run: %w", err)
@@ -192,48 +198,19 @@ func one(ctx context.Context, o Options, lieName, id string) (report.Claim, acco
 // honest sorts the claims by whether they pass when nobody lies.
 func (p *Proof) honest(ctx context.Context, o Options) error {
 	verdicts := map[string]report.Claim{}
-	if o.Record {
-		p.Calls = map[string]map[string]int{}
-		var mu sync.Mutex
-		for _, serial := range []bool{false, true} {
-			procs := o.Procs
-			if serial {
-				procs = 1
+	found, err := run.Verify(ctx, run.Options{Claims: o.Claims, Procs: o.Procs, Timeout: o.Timeout, Env: o.Env,
+		Wrap: func(cmd *exec.Cmd) (func() error, error) {
+			end, err := supervise(cmd, quietName)
+			if err != nil {
+				return nil, err
 			}
-			var ids []string
-			for _, id := range o.Claims {
-				if c, _ := claim.Get(id); c.Serial == serial {
-					ids = append(ids, id)
-				}
-			}
-			each(procs, len(ids), func(i int) {
-				if ctx.Err() != nil {
-					return
-				}
-				c, a, err := one(ctx, o, honestName, ids[i])
-				if err != nil {
-					c = report.Claim{ID: ids[i], Verdict: report.Broken, Reason: err.Error()}
-				}
-				mu.Lock()
-				defer mu.Unlock()
-				verdicts[ids[i]], p.Calls[ids[i]] = c, a.Calls
-			})
-		}
-	} else {
-		found, err := run.Verify(ctx, run.Options{Claims: o.Claims, Procs: o.Procs, Timeout: o.Timeout, Env: o.Env,
-			Wrap: func(cmd *exec.Cmd) (func() error, error) {
-				end, err := supervise(cmd, quietName)
-				if err != nil {
-					return nil, err
-				}
-				return func() error { _, err := end(); return err }, nil
-			}})
-		if err != nil {
-			return err
-		}
-		for _, c := range found {
-			verdicts[c.ID] = c
-		}
+			return func() error { _, err := end(); return err }, nil
+		}})
+	if err != nil {
+		return err
+	}
+	for _, c := range found {
+		verdicts[c.ID] = c
 	}
 	if ctx.Err() != nil {
 		return errors.New("interrupted")
@@ -258,19 +235,7 @@ func (p *Proof) tell(ctx context.Context, o Options, pairs []Pair, procs, all in
 		if ctx.Err() != nil {
 			return
 		}
-		pair := pairs[i]
-		c, a, err := one(ctx, o, pair.Lie, pair.Claim)
-		pair.Told, pair.Message = a.Told, c.Reason
-		switch {
-		case err != nil:
-			pair.Outcome, pair.Message = Broken, err.Error()
-		case c.Verdict == report.Broken && strings.HasPrefix(c.Reason, run.WorkerLost):
-			pair.Outcome = Broken
-		case a.Told == 0:
-			pair.Outcome = NeverTold
-		default:
-			pair.Outcome = map[report.Verdict]Outcome{report.Pass: Missed, report.Fail: Caught, report.Broken: Broken, report.Skip: Skipped}[c.Verdict]
-		}
+		pair := try(ctx, o, pairs[i])
 		mu.Lock()
 		defer mu.Unlock()
 		p.Pairs = append(p.Pairs, pair)
@@ -278,6 +243,23 @@ func (p *Proof) tell(ctx context.Context, o Options, pairs []Pair, procs, all in
 			o.Progress(len(p.Pairs), all, pair)
 		}
 	})
+}
+
+// try tells one lie to one claim.
+func try(ctx context.Context, o Options, pair Pair) Pair {
+	c, a, err := one(ctx, o, pair.Lie, pair.Claim)
+	pair.Told, pair.Message = a.Told, c.Reason
+	switch {
+	case err != nil:
+		pair.Outcome, pair.Message = Broken, err.Error()
+	case c.Verdict == report.Broken && strings.HasPrefix(c.Reason, run.WorkerLost):
+		pair.Outcome = Broken
+	case a.Told == 0:
+		pair.Outcome = NeverTold
+	default:
+		pair.Outcome = map[report.Verdict]Outcome{report.Pass: Missed, report.Fail: Caught, report.Broken: Broken, report.Skip: Skipped}[c.Verdict]
+	}
+	return pair
 }
 
 // each calls f for 0…n-1, so many at a time.

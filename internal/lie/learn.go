@@ -1,0 +1,110 @@
+package lie
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"sort"
+	"strings"
+	"sync"
+	"time"
+
+	"bulkhead/internal/claim"
+)
+
+const (
+	// enough caught lies are looked for in each claim, among at most so many.
+	enough = 3
+	atMost = 30
+)
+
+// Learn finds for each claim lies that it notices: it watches what the claim
+// calls and tries one after another what could be told about that. found is
+// called for each attempt, one call at a time.
+func Learn(ctx context.Context, o Options, found func(Pair)) error {
+	if err := Supported(); err != nil {
+		return err
+	}
+	if o.Timeout == 0 {
+		o.Timeout = 10 * time.Second
+	}
+	if o.Procs <= 0 {
+		o.Procs = 2 * runtime.NumCPU()
+	}
+	var mu sync.Mutex
+	for _, serial := range []bool{false, true} {
+		var ids []string
+		for _, id := range o.Claims {
+			if c, ok := claim.Get(id); ok && c.Serial == serial {
+				ids = append(ids, id)
+			}
+		}
+		procs := o.Procs
+		if serial {
+			procs = 1
+		}
+		each(procs, len(ids), func(i int) {
+			_, a, err := one(ctx, o, honestName, ids[i])
+			if err != nil {
+				return
+			}
+			caught := 0
+			for n, name := range candidates(a.Could) {
+				if caught >= enough || n >= atMost || ctx.Err() != nil {
+					return
+				}
+				pair := try(ctx, o, Pair{Lie: name, Claim: ids[i]})
+				if pair.Outcome == Caught {
+					caught++
+				}
+				mu.Lock()
+				found(pair)
+				mu.Unlock()
+			}
+		})
+	}
+	return ctx.Err()
+}
+
+// candidates orders lies by how well they stand for a bug: those of their own,
+// then the families, then single calls.
+func candidates(could map[string]int) []string {
+	rank := func(name string) int {
+		call, _, _ := strings.Cut(name, ":")
+		switch {
+		case single[name] != nil:
+			return 0
+		case (call == "clone" || call == "wait4" || call == "ioctl" || call == "socket") && !strings.Contains(name, ":allowed:"):
+			// What the harness itself cannot do without.
+			return 6
+		case strings.Contains(name, ":allowed:"):
+			return 1
+		case strings.HasSuffix(name, ":lost"):
+			return 2
+		case strings.HasSuffix(name, ":changed"), strings.HasSuffix(name, ":output"), strings.HasSuffix(name, ":halved"):
+			return 3
+		case strings.Count(name, ":") == 1:
+			return 4
+		}
+		return 5
+	}
+	var names []string
+	for name, n := range could {
+		if _, ok := ByName(name); !ok {
+			continue
+		}
+		names = append(names, name)
+		if strings.HasSuffix(name, ":refused") && strings.Count(name, ":") == 1 && n > 1 {
+			for k := 1; k <= min(n, 8); k++ {
+				names = append(names, fmt.Sprintf("%s:%d", name, k), fmt.Sprintf("%s:lost:%d", strings.TrimSuffix(name, ":refused"), k))
+			}
+		}
+	}
+	sort.Slice(names, func(i, j int) bool {
+		if a, b := rank(names[i]), rank(names[j]); a != b {
+			return a < b
+		}
+		return names[i] < names[j]
+	})
+	return names
+}
