@@ -57,8 +57,6 @@ func nothingDone(name, bug string, when func(*Call) bool, calls ...uintptr) {
 	}, calls...)
 }
 
-func always(*Call) bool { return true }
-
 func init() {
 	everything := make([]uintptr, 0, len(callNumbers))
 	for _, nr := range callNumbers {
