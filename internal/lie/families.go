@@ -14,7 +14,6 @@ import (
 //
 //	CALL:lost                the call succeeds and nothing is done
 //	CALL:refused             it fails with EPERM where it is permitted
-//	CALL:refused:N           the same, only the N-th time
 //	CALL:allowed:ERRNO       it succeeds where it must fail with ERRNO, and does nothing
 //	CALL:changed             its result is one more than it should be
 //	read:FILE:empty          the file reads as empty
@@ -34,6 +33,8 @@ import (
 //	packets:lost             what a network socket sends gets nowhere
 //	list:DIR:empty           the directory has no entries
 //	list:DIR:halved          every second entry is left out
+//
+// and each of these with :N behind is told the N-th time only.
 //
 // FILE and DIR are the last element of a path, with every digit as 0.
 
@@ -113,6 +114,13 @@ func member(name string) (*Lie, bool) {
 	if len(p) < 2 {
 		return nil, false
 	}
+	if n, err := strconv.Atoi(p[len(p)-1]); err == nil && len(p) > 2 {
+		base, ok := member(strings.Join(p[:len(p)-1], ":"))
+		if !ok || n < 1 {
+			return nil, false
+		}
+		return base.once(name, n), true
+	}
 	l := &Lie{Name: name}
 	switch p[0] {
 	case "read", "write", "open", "stat", "readlink", "list":
@@ -164,32 +172,6 @@ func (l *Lie) ofCall(p []string) bool {
 			c.Answer(-int(unix.EPERM))
 			return true
 		})
-	case len(p) == 3 && (p[1] == "refused" || p[1] == "lost"):
-		n, err := strconv.Atoi(p[2])
-		if err != nil || n < 1 {
-			return false
-		}
-		answer := 0
-		l.Bug = fmt.Sprintf("%s says success and does nothing, the %s time.", call, ordinal(n))
-		if p[1] == "refused" {
-			answer = -int(unix.EPERM)
-			l.Bug = fmt.Sprintf("%s fails with EPERM where it is permitted, the %s time.", call, ordinal(n))
-		}
-		l.Means = skipping
-		l.start = func() func(*Call) bool {
-			seen := 0
-			return func(c *Call) bool {
-				if ownThread(c) {
-					return false
-				}
-				if seen++; seen != n {
-					return false
-				}
-				c.Answer(answer)
-				return true
-			}
-		}
-		return true
 	case len(p) == 3 && p[1] == "allowed":
 		errno, ok := errnos[p[2]]
 		if !ok {
@@ -261,6 +243,39 @@ var outputs = map[string]struct {
 	"semctl":        {3, []uintptr{0}, 1},
 	"shmctl":        {2, []uintptr{0}, 1},
 	"msgctl":        {2, []uintptr{0}, 1},
+}
+
+// once is the lie told the n-th time that it can be told, and never else.
+func (l *Lie) once(name string, n int) *Lie {
+	return &Lie{
+		Name: name, Means: l.Means, calls: l.calls,
+		Bug: fmt.Sprintf("%s (the %s time)", strings.TrimSuffix(l.Bug, "."), ordinal(n)),
+		start: func() func(*Call) bool {
+			tell, could := l.start(), 0
+			return func(c *Call) bool {
+				probe := *c
+				probe.dry = true
+				if tell(&probe) {
+					could++
+					return could == n && tell(c)
+				}
+				if probe.after == nil {
+					return false
+				}
+				tell(c)
+				after := c.after
+				return c.After(func(c *Call) bool {
+					probe := *c
+					probe.dry = true
+					if !after(&probe) {
+						return false
+					}
+					could++
+					return could == n && after(c)
+				})
+			}
+		},
+	}
 }
 
 // ownThread says whether a clone(2) makes a thread: a program's own business.

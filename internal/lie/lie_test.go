@@ -104,6 +104,7 @@ func TestToldLieIsCaught(t *testing.T) {
 	for _, c := range []struct{ lie, id, word string }{
 		{"clone-newuts-ignored", "uts/hostname-isolated", "host name"},
 		{"uname:output", "uts/hostname-isolated", "host name"},
+		{"uname:output:2", "uts/hostname-isolated", "host name"},
 		{"sethostname:lost", "uts/hostname-isolated", "host name"},
 	} {
 		p := proveOne(t, c.lie, c.id)
