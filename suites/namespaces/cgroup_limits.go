@@ -29,6 +29,7 @@ var _ = claim.It(claim.Claim{
 	group := newController("memory", "meminfo")
 	group.set(group.memoryLimit(), limit)
 	group.enter(sb)
+	Expect(group.path(sb)).To(HaveSuffix("/"+group.name), "contrast: the cgroup with the limit is the process's")
 	after := memTotal()
 	inForce := group.text(group.memoryLimit())
 	claim.Evidence("outside: %s; in a cgroup limited to %s bytes: %s", before, inForce, after)
