@@ -107,6 +107,9 @@ func newStage() (*Stage, error) {
 	}
 	s, err := begin(agent.StageName, attr)
 	if err != nil {
+		if refused := refusedNamespace(attr); refused != nil {
+			err = refused
+		}
 		return nil, fmt.Errorf("start the stage in new mount, pid, net, uts and ipc namespaces: %w", err)
 	}
 	if err := s.prepare(); err != nil {
@@ -114,6 +117,37 @@ func newStage() (*Stage, error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// RefusedNamespace is that the kernel does not even make a namespace of the type
+// alone. The error is that of clone(2).
+type RefusedNamespace struct {
+	Type  namespace.Type
+	cause Error
+}
+
+func (r *RefusedNamespace) Error() string { return r.cause.Error() }
+
+// Unwrap is the errno.
+func (r *RefusedNamespace) Unwrap() error { return r.cause.Errno }
+
+// refusedNamespace finds the type for whose sake the stage could not be cloned,
+// by cloning with one type at a time; nil when each alone can be made.
+func refusedNamespace(stage *syscall.SysProcAttr) *RefusedNamespace {
+	for _, t := range namespace.All() {
+		if stageFlags&t.Flag == 0 {
+			continue
+		}
+		attr := *stage
+		attr.Cloneflags = t.Flag | stage.Cloneflags&namespace.User.Flag
+		// There is no program of no name: ENOENT is from execve(2), in a child
+		// that could be cloned.
+		_, err := syscall.ForkExec("", []string{""}, &syscall.ProcAttr{Sys: &attr})
+		if errno, is := err.(syscall.Errno); is && errno != syscall.ENOENT {
+			return &RefusedNamespace{t, Error{Op: "clone(" + t.Const + ")", Errno: errno}}
+		}
+	}
+	return nil
 }
 
 func newCaller() (*Stage, error) {

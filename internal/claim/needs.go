@@ -23,8 +23,9 @@ type Need struct {
 	// Try returns nil when it is there. Its error is part of the skip's reason.
 	Try func(ctx context.Context) error
 	// Options are the kernel options that provide it. When the running
-	// kernel's configuration has them all built in and Try failed, the kernel
-	// refuses what it says it offers: the claim fails.
+	// kernel's configuration has them all, built in or as modules that are
+	// loaded, and Try failed, the kernel refuses what it says it offers: the
+	// claim fails.
 	Options []string
 	// Since is the first release that has it, as "5.12".
 	Since string
@@ -157,6 +158,7 @@ func Feature(name string, since string, options []string, try func(ctx context.C
 func (needs Needs) Check(ctx context.Context) {
 	if _, err := harness.CurrentStage(); err != nil {
 		if harness.Privileged() {
+			needs.blame(err)
 			harness.Broken("set up the stage: %v", err)
 		}
 		why := kernel.UserNamespaceObstacle()
@@ -181,10 +183,33 @@ func (needs Needs) Check(ctx context.Context) {
 	}
 }
 
+// blame fails the spec when there is no stage because the kernel refuses the
+// type of namespace that the claim is about.
+func (needs Needs) blame(stage error) {
+	var refused *harness.RefusedNamespace
+	if !errors.As(stage, &refused) || kernel.SeccompFiltered() {
+		return
+	}
+	about := Namespace(refused.Type)
+	for _, n := range needs {
+		if n.Name != about.Name {
+			continue
+		}
+		if reason, _, offered := about.judge(refused); offered {
+			ginkgo.Fail(fmt.Sprintf("%s, yet the kernel refuses it: %v", reason, refused), 2)
+		}
+	}
+}
+
 // judge tells a feature that is not offered from one that is refused although
 // the kernel's own configuration, or its release, has it.
 func (n Need) judge(err error) (reason, remedy string, offered bool) {
 	remedy = n.Remedy
+	if errors.Is(err, unix.ENOSPC) {
+		if limit := kernel.NamespaceLimit(); limit != "" {
+			return fmt.Sprintf("%v: %s", err, limit), "raise the limit", false
+		}
+	}
 	if n.Since != "" && !kernel.AtLeastString(n.Since) {
 		major, minor := kernel.Release()
 		return fmt.Sprintf("kernel %d.%d < %s (%s)", major, minor, n.Since, n.Name), "a kernel of release " + n.Since + " or newer", false
@@ -207,16 +232,24 @@ func (n Need) judge(err error) (reason, remedy string, offered bool) {
 		case "y":
 			built = append(built, o+"=y")
 		case "m":
-			modules = append(modules, o)
+			if kernel.ModuleLoaded(module(o)) {
+				built = append(built, o+"=m and loaded")
+			} else {
+				modules = append(modules, o)
+			}
 		default:
 			return o + " is not set", "a kernel built with " + o, false
 		}
 	}
 	if len(modules) > 0 {
-		module := strings.ToLower(strings.TrimPrefix(modules[0], "CONFIG_"))
-		return fmt.Sprintf("%s is a module that is not loaded and could not be: %v", modules[0], err), "modprobe " + module, false
+		return fmt.Sprintf("%s is a module that is not loaded and could not be: %v", modules[0], err), "modprobe " + module(modules[0]), false
 	}
 	return strings.Join(built, ", "), remedy, true
+}
+
+// module is the name that the module of an option has, with few exceptions.
+func module(option string) string {
+	return strings.ToLower(strings.TrimPrefix(option, "CONFIG_"))
 }
 
 func skip(reason, remedy string) {

@@ -165,6 +165,12 @@ func (c Config) Digest() string {
 	return hex.EncodeToString(sum[:])
 }
 
+// ModuleLoaded says whether the module is in the kernel.
+func ModuleLoaded(name string) bool {
+	_, err := os.Stat("/sys/module/" + name)
+	return err == nil
+}
+
 // Sysctl reads a sysctl by its dotted name.
 func Sysctl(name string) (string, error) {
 	raw, err := os.ReadFile("/proc/sys/" + strings.ReplaceAll(name, ".", "/"))
@@ -185,6 +191,24 @@ func UserNamespaceObstacle() string {
 	}
 	if v, known := LoadConfig().Option("CONFIG_USER_NS"); known && v != "y" {
 		return "CONFIG_USER_NS is not set"
+	}
+	return ""
+}
+
+// NamespaceLimit says what may keep a healthy kernel from making another
+// namespace, after an ENOSPC; "" when nothing does.
+func NamespaceLimit() string {
+	for _, t := range []string{"cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts"} {
+		name := "user.max_" + t + "_namespaces"
+		v, err := Sysctl(name)
+		// The suite has some dozens at a time; the kernel's own default is
+		// hundreds even on a small machine.
+		if n, bad := strconv.Atoi(v); err == nil && bad == nil && n < 100 {
+			return name + " is " + v
+		}
+	}
+	if !IsRoot() {
+		return "the limit may be that of a user namespace further out"
 	}
 	return ""
 }
