@@ -458,3 +458,22 @@ var _ = claim.It(claim.Claim{
 	Expect(strict).To(MatchError(unix.EINVAL), "seccomp(SECCOMP_SET_MODE_STRICT) of a filtered process")
 	Expect(still).To(MatchError(unix.EPERM), "sethostname after a further filter was installed")
 })
+
+var _ = claim.It(claim.Claim{
+	ID:       "combined/seccomp-filter-needs-no-new-privs",
+	Text:     "Without CAP_SYS_ADMIN in its user namespace a process may install a seccomp filter only with no_new_privs set (EACCES).",
+	Source:   claim.Sources{claim.Man("seccomp(2)", "SECCOMP_SET_MODE_FILTER")},
+	Needs:    claim.Needs{userNeed, newPrivileges, seccompNeed},
+	Contrast: "with no_new_privs, or with CAP_SYS_ADMIN, it may",
+}, func(ctx SpecContext) {
+	sb := ordinary(ctx)
+	refused := sb.Filter(unix.SYS_SETHOSTNAME, unix.EPERM)
+	mode := seccompMode(sb)
+	harness.Got(sb.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+	allowed := sb.Filter(unix.SYS_SETHOSTNAME, unix.EPERM)
+	capable := harness.Start(ctx, harness.New(namespace.User)).Filter(unix.SYS_SETHOSTNAME, unix.EPERM)
+	claim.Evidence("without capabilities: %v, Seccomp %s; with no_new_privs: %v; with CAP_SYS_ADMIN: %v", refused, mode, allowed, capable)
+	Expect(refused).To(MatchError(unix.EACCES), "a seccomp filter of a process with neither CAP_SYS_ADMIN nor no_new_privs")
+	Expect(allowed).NotTo(HaveOccurred(), "contrast: the same process with no_new_privs")
+	Expect(capable).NotTo(HaveOccurred(), "contrast: a process with CAP_SYS_ADMIN in its user namespace")
+})

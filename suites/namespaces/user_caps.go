@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"strings"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -13,6 +14,7 @@ import (
 	"bulkhead/harness"
 	"bulkhead/harness/namespace"
 	"bulkhead/internal/claim"
+	"bulkhead/suites/rootfs"
 )
 
 // netRaw is the capability that these claims take as an example: it gives
@@ -179,4 +181,28 @@ var _ = claim.It(claim.Claim{
 	Expect(cleared).To(MatchError(unix.EINVAL), "clearing no_new_privs")
 	Expect(uidBefore).To(Equal("0"), "contrast: effective UID without no_new_privs")
 	Expect(capsBefore.eff).To(Equal(netRaw), "contrast: CapEff without no_new_privs")
+})
+
+var _ = claim.It(claim.Claim{
+	ID:       "user/cap-no-new-privs-inherited",
+	Text:     "no_new_privs passes to forked children and to executed programs.",
+	Source:   claim.Sources{claim.Man("prctl(2)", "PR_SET_NO_NEW_PRIVS")},
+	Needs:    claim.Needs{newPrivileges},
+	Contrast: "a process forked before it was set does not have it",
+	Try:      "setpriv --no-new-privs sh -c 'grep NoNewPrivs /proc/self/status; echo then'; grep NoNewPrivs /proc/self/status",
+	Shows:    "NoNewPrivs: 1\nthen\nNoNewPrivs: 0",
+}, func(ctx SpecContext) {
+	sb := harness.Start(ctx)
+	older := sb.Fork(ctx)
+	harness.Got(sb.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+	child := sb.Fork(ctx)
+	has := func(sb *harness.Sandbox) int { return harness.Got(sb.Prctl(unix.PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0)) }
+	cat := rootfs.Tiny(ctx).Dir + "/bin/cat"
+	run := harness.Got(sb.Run(ctx, cat, "/proc/self/status"))
+	_, rest, _ := strings.Cut(run.Stdout, "\nNoNewPrivs:\t")
+	executed, _, _ := strings.Cut(rest, "\n")
+	claim.Evidence("no_new_privs: %d; child forked after: %d, before: %d; program: %s", has(sb), has(child), has(older), executed)
+	Expect(has(child)).To(Equal(1), "no_new_privs of a child forked after it was set")
+	Expect(executed).To(Equal("1"), "NoNewPrivs of a program executed after it was set")
+	Expect(has(older)).To(Equal(0), "contrast: no_new_privs of a child forked before")
 })
