@@ -23,8 +23,6 @@ var Untyped = map[string]string{
 	"combined/seccomp-filter-denies-a-syscall":              "needs seccomp(2)",
 	"combined/seccomp-filter-inherited-and-permanent":       "needs seccomp(2)",
 	"combined/seccomp-filter-needs-no-new-privs":            "needs seccomp(2)",
-	"mount/devpts-instances-independent":                    "needs open(2) of ptmx held while another is listed",
-	"mount/idmapped-mount-shifts-owners":                    "needs mount_setattr(2), which mount(8) makes only since util-linux 2.39",
 	"ipc/mqueue-mount-outlives-members":                     "needs a mount that outlives its IPC namespace's members",
 	"ipc/mqueue-sysctls-limit-what-can-be-made":             "needs mq_open(3)",
 	"ipc/unshare-applies-semaphore-undo":                    "needs semop(2) with SEM_UNDO",

@@ -520,9 +520,9 @@ var _ = claim.It(claim.Claim{
 
 var _ = claim.It(claim.Claim{
 	ID:       "ns/get-userns-out-of-scope-eperm",
-	Text:     "Asking for an owner or parent that lies above the caller's own user namespace fails with EPERM.",
+	Text:     "Asking for an owner or parent that lies above the caller's own user or PID namespace fails with EPERM.",
 	Source:   claim.Sources{claim.Man("ioctl_ns(2)", "")},
-	Needs:    claim.Needs{claim.Namespace(namespace.User)},
+	Needs:    claim.Needs{claim.Namespace(namespace.User), claim.Namespace(namespace.PID)},
 	Contrast: "the same request from the initial one succeeds",
 }, func(ctx SpecContext) {
 	host := harness.Start(ctx)
@@ -531,15 +531,21 @@ var _ = claim.It(claim.Claim{
 	_, above := member.Ioctl(fd, unix.NS_GET_USERNS, nil)
 	_, parent := member.Ioctl(harness.Got(member.OpenNamespace(namespace.User)), unix.NS_GET_PARENT, nil)
 	_, allowed := host.Ioctl(harness.Got(host.OpenNamespace(namespace.UTS)), unix.NS_GET_USERNS, nil)
-	claim.Evidence("owner from inside: %v; parent from inside: %v; from outside: %v", above, parent, allowed)
+	inner := harness.Start(ctx, harness.Under(host), harness.New(namespace.PID))
+	own := harness.Got(inner.OpenNamespace(namespace.PID))
+	_, parentPID := inner.Ioctl(own, unix.NS_GET_PARENT, nil)
+	_, allowedPID := host.Ioctl(harness.Got(host.Open(fmt.Sprintf("/proc/%d/ns/pid", inner.PID()), unix.O_RDONLY, 0)), unix.NS_GET_PARENT, nil)
+	claim.Evidence("owner from inside: %v; parent from inside: %v, of a PID namespace: %v; from outside: %v, %v", above, parent, parentPID, allowed, allowedPID)
 	Expect(above).To(MatchError(unix.EPERM), "NS_GET_USERNS of an inherited namespace, from inside a new user namespace")
 	Expect(parent).To(MatchError(unix.EPERM), "NS_GET_PARENT of the own user namespace, from inside")
+	Expect(parentPID).To(MatchError(unix.EPERM), "NS_GET_PARENT of the own PID namespace, from inside")
 	Expect(allowed).NotTo(HaveOccurred(), "contrast: from the user namespace above")
+	Expect(allowedPID).NotTo(HaveOccurred(), "contrast: NS_GET_PARENT of that PID namespace from its parent")
 })
 
 var _ = claim.It(claim.Claim{
 	ID:       "ns/get-owner-uid",
-	Text:     "NS_GET_OWNER_UID gives the effective UID of a user namespace's creator and EINVAL for other types.",
+	Text:     "NS_GET_OWNER_UID gives the effective UID of a user namespace's creator, in the numbers of the asker's user namespace, and EINVAL for other types.",
 	Source:   claim.Sources{claim.Man("ioctl_ns(2)", "Discovering the owner")},
 	Needs:    claim.Needs{claim.Root, claim.Namespace(namespace.User)},
 	Contrast: "a uts descriptor gives EINVAL",
@@ -549,16 +555,18 @@ var _ = claim.It(claim.Claim{
 	fd := harness.Got(child.OpenNamespace(namespace.User))
 	buf := make([]byte, 8)
 	_, err := child.Ioctl(fd, unix.NS_GET_OWNER_UID, buf)
-	// The answer is translated to the asker's user namespace: ask from outside.
+	// The answer is translated to the asker's user namespace, which has no maps.
+	inside := le32(buf)
 	outside := harness.Got(harness.Host(ctx).Open(fmt.Sprintf("/proc/%d/ns/user", hostPID(ctx, child)), unix.O_RDONLY, 0))
 	Expect(err).NotTo(HaveOccurred())
 	_, err = harness.Host(ctx).Ioctl(outside, unix.NS_GET_OWNER_UID, buf)
 	Expect(err).NotTo(HaveOccurred(), "NS_GET_OWNER_UID")
 	uts := harness.Got(child.OpenNamespace(namespace.UTS))
 	_, wrong := child.Ioctl(uts, unix.NS_GET_OWNER_UID, make([]byte, 8))
-	claim.Evidence("owner: %d; of a uts descriptor: %v", le32(buf), wrong)
+	claim.Evidence("owner: %d, asked from inside without maps: %d; of a uts descriptor: %v", le32(buf), inside, wrong)
 	harness.Must(harness.Host(ctx).Close(outside))
 	Expect(le32(buf)).To(Equal(uint32(1234)), "the owner of a user namespace created by UID 1234")
+	Expect(inside).To(BeEquivalentTo(sysctlNumber("kernel.overflowuid")), "the owner for an asker in whose user namespace UID 1234 has no mapping")
 	Expect(wrong).To(MatchError(unix.EINVAL), "contrast: NS_GET_OWNER_UID of a uts descriptor")
 })
 

@@ -181,6 +181,8 @@ var _ = claim.It(claim.Claim{
 			harness.Must(ignore(child, unix.SIGTERM))
 			children = append(children, child)
 		}
+		// Not only the children of init.
+		children = append(children, children[0].Fork(ctx))
 		parent.Exit(0)
 		return parent, children
 	}
@@ -195,7 +197,7 @@ var _ = claim.It(claim.Claim{
 	for _, o := range orphans {
 		Expect(o.WaitExit(0)).To(BeFalse(), "contrast: a child of an ordinary parent that has exited")
 	}
-	claim.Evidence("%d of 3 members alive after init's exit, 3 orphans of an ordinary parent", alive)
+	claim.Evidence("%d of %d members alive after init's exit, %d orphans of an ordinary parent", alive, len(members), len(orphans))
 	Expect(alive).To(BeZero(), "members of a PID namespace alive after its init has exited")
 })
 
