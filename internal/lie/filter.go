@@ -2,10 +2,15 @@ package lie
 
 import (
 	"fmt"
+	"slices"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
+
+// wholeFile is the size in bytes of a buffer that is for a whole file, and not
+// for a request.
+const wholeFile = 4096
 
 // installFilter has the calling thread, and all that descends from it, stop for
 // its tracer at these system calls; every other runs at full speed.
@@ -20,6 +25,15 @@ func installFilter(calls []uintptr) error {
 		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, Jt: 1, K: auditArch},
 		stmt(unix.BPF_RET|unix.BPF_K, unix.SECCOMP_RET_ALLOW),
 		stmt(unix.BPF_LD|unix.BPF_W|unix.BPF_ABS, 0),
+	}
+	if !slices.Contains(calls, unix.SYS_READ) {
+		// Of reads only those of whole files, where a process shows as traced.
+		program = append(program,
+			unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, Jf: 4, K: unix.SYS_READ},
+			stmt(unix.BPF_LD|unix.BPF_W|unix.BPF_ABS, 16+2*8),
+			unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JGE | unix.BPF_K, Jf: 1, K: wholeFile},
+			stmt(unix.BPF_RET|unix.BPF_K, unix.SECCOMP_RET_TRACE),
+			stmt(unix.BPF_RET|unix.BPF_K, unix.SECCOMP_RET_ALLOW))
 	}
 	for _, nr := range calls {
 		program = append(program, equal(uint32(nr)), stmt(unix.BPF_RET|unix.BPF_K, unix.SECCOMP_RET_TRACE))

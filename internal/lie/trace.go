@@ -2,9 +2,11 @@ package lie
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -30,6 +32,8 @@ type task struct {
 	known bool
 	// waiting is true when the task has stopped before it was known.
 	waiting bool
+	// stopped is true while a stop signal holds it.
+	stopped bool
 	// call is the one whose end is awaited.
 	call *Call
 	exit func(*Call) bool
@@ -41,7 +45,9 @@ type tracer struct {
 	worker  int
 	tasks   map[int]*task
 	account account
-	err     error
+	// stoppedGroups counts the tasks that a stop signal holds.
+	stoppedGroups int
+	err           error
 }
 
 func newTracer(l *Lie, worker int) *tracer {
@@ -76,6 +82,9 @@ func (t *tracer) run() (unix.WaitStatus, error) {
 			return status, fmt.Errorf("wait4: %w", err)
 		}
 		if ws.Exited() || ws.Signaled() {
+			if tk := t.tasks[tid]; tk != nil && tk.stopped {
+				t.stoppedGroups--
+			}
 			delete(t.tasks, tid)
 			if tid == t.worker {
 				status = ws
@@ -130,11 +139,19 @@ func (t *tracer) stopped(tid int, ws unix.WaitStatus) {
 	case unix.PTRACE_EVENT_STOP:
 		switch sig {
 		case unix.SIGSTOP, unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU:
+			if !tk.stopped {
+				tk.stopped = true
+				t.stoppedGroups++
+			}
 			t.resume(unix.PTRACE_LISTEN, tid, 0)
 		default:
 			if !tk.known {
 				tk.waiting = true
 				return
+			}
+			if tk.stopped {
+				tk.stopped = false
+				t.stoppedGroups--
 			}
 			t.goOn(tid, tk, 0)
 		}
@@ -144,7 +161,45 @@ func (t *tracer) stopped(tid int, ws unix.WaitStatus) {
 		t.left(tid, tk)
 		return
 	}
+	if sig == unix.SIGSTOP && sentFromInside(tid) {
+		sig = 0
+	}
 	t.goOn(tid, tk, sig)
+}
+
+// sentFromInside says whether the signal that a task has stopped for comes to
+// the init of a PID namespace from that namespace. The kernel drops such a
+// SIGSTOP unless init is traced.
+func sentFromInside(tid int) bool {
+	// struct siginfo: three numbers, then, aligned, the sender's PID.
+	var info [128]byte
+	if ptrace(unix.PTRACE_GETSIGINFO, tid, 0, uintptr(unsafe.Pointer(&info))) != nil {
+		return false
+	}
+	if binary.NativeEndian.Uint32(info[16:]) == 0 {
+		return false
+	}
+	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", tid))
+	_, rest, _ := bytes.Cut(status, []byte("\nNSpid:"))
+	line, _, _ := bytes.Cut(rest, []byte("\n"))
+	pids := bytes.Fields(line)
+	return len(pids) > 1 && string(pids[len(pids)-1]) == "1"
+}
+
+// mend lets a process that is stopped be seen as stopped in its status file: a
+// traced one shows as being traced.
+func (t *tracer) mend(c *Call) {
+	b := c.Read(c.Arg(1), c.Result())
+	state := "S (sleeping)"
+	if t.stoppedGroups > 0 {
+		state = "T (stopped)"
+	}
+	mended := bytes.Replace(b, []byte("State:\tt (tracing stop)"), []byte("State:\t"+state), 1)
+	mended = bytes.Replace(mended, []byte(") t "), []byte(") "+state[:1]+" "), 1)
+	if !bytes.Equal(b, mended) {
+		c.Write(c.Arg(1), mended)
+		c.SetResult(len(mended))
+	}
 }
 
 // goOn resumes a task, to the end of its call when that is awaited.
@@ -207,6 +262,14 @@ func (t *tracer) entered(tid int, tk *task) {
 		t.account.Told++
 	case isFenced(c) && t.lie.Name != honestName:
 		c.Answer(0)
+	}
+	if c.Nr == unix.SYS_READ && !c.skipped && (behind(c, c.Arg(0), "status") || behind(c, c.Arg(0), "stat")) {
+		after := c.after
+		c.After(func(c *Call) bool {
+			told := after != nil && after(c)
+			t.mend(c)
+			return told
+		})
 	}
 	t.store(tid, c)
 	if c.after != nil && !c.skipped {
