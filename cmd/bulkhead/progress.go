@@ -5,8 +5,11 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"bulkhead/internal/report"
 )
@@ -99,10 +102,24 @@ func (p *progress) finish(r *report.Result) {
 }
 
 // eventSink returns a function that writes each event as a line at once.
+// openEvents opens the file; one in /dev/fd is the descriptor that it names,
+// since not everything (a virtio port) can be opened twice.
+func openEvents(path string) (*os.File, error) {
+	number, isFD := strings.CutPrefix(path, "/dev/fd/")
+	fd, err := strconv.Atoi(number)
+	if !isFD || err != nil {
+		return os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
+	}
+	if fd, err = unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return os.NewFile(uintptr(fd), path), nil
+}
+
 func eventSink(path string, stdout io.Writer) (func(report.Event), func(), error) {
 	out, done := stdout, func() {}
 	if path != "-" {
-		file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
+		file, err := openEvents(path)
 		if err != nil {
 			return nil, nil, err
 		}

@@ -4,7 +4,6 @@
 package guest
 
 import (
-	"bufio"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -338,18 +337,18 @@ func furnish() error {
 	return nil
 }
 
-// program runs the job's program to its end, passes what it writes to
-// EventsPath to the host line by line, and reaps everybody's orphans.
+// program runs the job's program to its end, and reaps everybody's orphans.
+// What the program writes to EventsPath goes straight to the host, which has
+// it when the write returns, whatever becomes of the guest then.
 func (g *guest) program(job Job) (unix.WaitStatus, error) {
-	events, theirs, err := os.Pipe()
-	if err != nil {
-		return 0, err
-	}
 	attr := &syscall.ProcAttr{
 		Dir:   "/root",
 		Env:   append([]string{"PATH=/bin:/sbin:/usr/bin:/usr/sbin", "HOME=/root", "TERM=vt100"}, job.Env...),
-		Files: []uintptr{0, 1, 2, theirs.Fd()},
+		Files: []uintptr{0, 1, 2},
 		Sys:   &syscall.SysProcAttr{Setsid: true},
+	}
+	if g.port != nil {
+		attr.Files = append(attr.Files, g.port.Fd())
 	}
 	if job.Terminal {
 		if err := g.terminal(attr); err != nil {
@@ -364,22 +363,6 @@ func (g *guest) program(job Job) (unix.WaitStatus, error) {
 	if err != nil {
 		return 0, fmt.Errorf("start %s: %w", strings.Join(job.Argv, " "), err)
 	}
-	theirs.Close()
-	drained := make(chan struct{})
-	go func() {
-		defer close(drained)
-		for lines := bufio.NewReader(events); ; {
-			line, err := lines.ReadBytes('\n')
-			if len(line) > 0 && err == nil {
-				if _, err := g.port.Write(line); err != nil {
-					fmt.Fprintln(os.Stderr, "bulkhead guest: write to the host:", err)
-				}
-			}
-			if err != nil {
-				return
-			}
-		}
-	}()
 	for {
 		var status unix.WaitStatus
 		ended, err := unix.Wait4(-1, &status, 0, nil)
@@ -388,11 +371,6 @@ func (g *guest) program(job Job) (unix.WaitStatus, error) {
 		case err != nil:
 			return 0, fmt.Errorf("wait4: %w", err)
 		case ended == pid:
-			select {
-			case <-drained:
-			case <-time.After(2 * time.Second):
-				// A process that outlived the program still holds the pipe.
-			}
 			return status, nil
 		}
 	}
