@@ -36,6 +36,8 @@ type Link struct {
 	Port          int
 	// NoLearning turns a VXLAN device's learning off.
 	NoLearning bool
+	// VLANFiltering turns a bridge's VLAN filtering on.
+	VLANFiltering bool
 
 	// Index is the interface's; a new one's where 0 is not the kernel's choice.
 	Index int
@@ -46,6 +48,13 @@ type Link struct {
 	Up, Carrier                            bool
 	Addresses                              []string
 }
+
+const (
+	// greKey is GRE_KEY: packets carry a key, in network byte order.
+	greKey = 0x20
+	// bondWatch is how often a bond looks at its interfaces, in milliseconds.
+	bondWatch = 10
+)
 
 // AddLink makes an interface by RTM_NEWLINK.
 var AddLink = New("net.AddLink", func(l Link) (None, error) {
@@ -70,7 +79,11 @@ var AddLink = New("net.AddLink", func(l Link) (None, error) {
 		}
 		link = veth
 	case "bridge":
-		link = &netlink.Bridge{LinkAttrs: attrs}
+		bridge := &netlink.Bridge{LinkAttrs: attrs}
+		if l.VLANFiltering {
+			bridge.VlanFiltering = &l.VLANFiltering
+		}
+		link = bridge
 	case "dummy":
 		link = &netlink.Dummy{LinkAttrs: attrs}
 	case "macvlan":
@@ -81,6 +94,15 @@ var AddLink = New("net.AddLink", func(l Link) (None, error) {
 		link = &netlink.IPVlan{LinkAttrs: attrs, Mode: modes[l.Mode]}
 	case "vlan":
 		link = &netlink.Vlan{LinkAttrs: attrs, VlanId: l.ID}
+	case "geneve":
+		link = &netlink.Geneve{LinkAttrs: attrs, ID: uint32(l.ID), Remote: net.ParseIP(l.Remote)}
+	case "gretap":
+		link = &netlink.Gretap{LinkAttrs: attrs, IKey: uint32(l.ID), OKey: uint32(l.ID), IFlags: greKey, OFlags: greKey,
+			Local: net.ParseIP(l.Local), Remote: net.ParseIP(l.Remote)}
+	case "bond":
+		bond := netlink.NewLinkBond(attrs)
+		bond.Mode, bond.Miimon = netlink.BOND_MODE_ACTIVE_BACKUP, bondWatch
+		link = bond
 	case "vxlan":
 		link = &netlink.Vxlan{LinkAttrs: attrs, VxlanId: l.ID, SrcAddr: net.ParseIP(l.Local), Group: net.ParseIP(l.Remote),
 			Port: l.Port, Learning: !l.NoLearning, VtepDevIndex: attrs.ParentIndex}
@@ -134,6 +156,23 @@ var SetMaster = New("net.SetMaster", func(a Attach) (None, error) {
 			return err
 		}
 		return netlink.LinkSetMaster(l, master)
+	})
+})
+
+// PortVLAN makes a bridge port an access port of a VLAN.
+type PortVLAN struct {
+	Name string
+	VID  int
+}
+
+// SetPortVLAN takes a bridge port out of VLAN 1, in which each begins, and makes
+// it an untagged member of another, which is also that of what comes in untagged.
+var SetPortVLAN = New("net.SetPortVLAN", func(p PortVLAN) (None, error) {
+	return on(p.Name, fmt.Sprintf("set VLAN %d of port", p.VID), func(l netlink.Link) error {
+		if err := netlink.BridgeVlanDel(l, 1, true, true, false, false); err != nil {
+			return err
+		}
+		return netlink.BridgeVlanAdd(l, uint16(p.VID), true, true, false, false)
 	})
 })
 
@@ -402,8 +441,16 @@ var captures = map[string]int{}
 
 func htons(v uint16) uint16 { return v<<8 | v>>8 }
 
+// Anywhere is the name by which Capture and Frames mean every interface.
+const Anywhere = "anywhere"
+
 // Capture opens a packet socket on an interface; Frames reads it.
 var Capture = New("net.Capture", func(name string) (None, error) {
+	if name == Anywhere {
+		fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, int(htons(unix.ETH_P_ALL)))
+		captures[name] = fd
+		return None{}, err
+	}
 	return on(name, "capture on", func(l netlink.Link) error {
 		fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, int(htons(unix.ETH_P_ALL)))
 		if err != nil {

@@ -21,6 +21,9 @@ import (
 // Echo is a ping: one or more ICMP echo requests to Dst.
 type Echo struct {
 	Dst string
+	// Source is an IPv4 address of the agent's namespace to send from; empty is
+	// the kernel's choice.
+	Source string
 	// Size is the payload in bytes.
 	Size int
 	// Within is how long to wait for a reply, in milliseconds.
@@ -182,6 +185,12 @@ func newPinger(e Echo) (*pinger, error) {
 	}
 	if err != nil {
 		return nil, fmt.Errorf("raw socket: %w", err)
+	}
+	if source := net.ParseIP(e.Source).To4(); source != nil {
+		if err := unix.Bind(p.fd, &unix.SockaddrInet4{Addr: [4]byte(source)}); err != nil {
+			unix.Close(p.fd)
+			return nil, fmt.Errorf("bind to %s: %w", e.Source, err)
+		}
 	}
 	if e.DontFragment {
 		if err := unix.SetsockoptInt(p.fd, unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_DO); err != nil {

@@ -274,16 +274,32 @@ func newRouted(ctx SpecContext) overlay {
 	return o
 }
 
-// broadcast is a frame of an ethertype that nothing speaks, from a machine's
-// eth0 to all, that carries a mark.
-func broadcast(from *Host, mark string) []byte {
-	frame := append([]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, mac(from.Link("eth0").MAC)...)
-	return append(append(append(frame, 0x88, 0xb5), mark...), make([]byte, 60)...)
+// toAll is the broadcast address.
+const toAll = "ff:ff:ff:ff:ff:ff"
+
+// frame is a frame of an ethertype that nothing speaks, that carries a mark.
+func frame(src, dst, mark string) []byte {
+	f := append(append([]byte{}, mac(dst)...), mac(src)...)
+	return append(append(append(f, 0x88, 0xb5), mark...), make([]byte, 60)...)
+}
+
+// broadcast is a frame from a machine's eth0 to all, that carries a mark.
+func broadcast(from *Host, mark string) []byte { return frame(from.Link("eth0").MAC, toAll, mark) }
+
+// transmit sends a frame on a machine's eth0.
+func (h *Host) transmit(f []byte) {
+	probe.SendFrame.In(h.Agent, probe.Frame{Link: "eth0", Data: f})
 }
 
 // copies counts the captured frames with a mark on a machine's eth0.
-func copies(at *Host, mark string) (n int) {
-	for _, f := range probe.Frames.In(at.Agent, "eth0") {
+func copies(at *Host, mark string) int { return copiesOn(at, "eth0", mark) }
+
+func copiesOn(at *Host, link, mark string) int {
+	return marked(probe.Frames.In(at.Agent, link), mark)
+}
+
+func marked(frames [][]byte, mark string) (n int) {
+	for _, f := range frames {
 		if bytes.Contains(f, []byte("\x88\xb5"+mark)) {
 			n++
 		}

@@ -84,11 +84,15 @@ func (t *Topology) Wire(a *Host, nameA string, b *Host, nameB string) {
 
 // Bridge makes a bridge on a machine, raised, with the ports attached.
 func (t *Topology) Bridge(h *Host, name string, ports ...string) {
-	probe.AddLink.In(h.Agent, probe.Link{Kind: "bridge", Name: name})
+	t.bridge(h, probe.Link{Kind: "bridge", Name: name}, ports...)
+}
+
+func (t *Topology) bridge(h *Host, bridge probe.Link, ports ...string) {
+	probe.AddLink.In(h.Agent, bridge)
 	for _, p := range ports {
-		probe.SetMaster.In(h.Agent, probe.Attach{Name: p, Master: name})
+		probe.SetMaster.In(h.Agent, probe.Attach{Name: p, Master: bridge.Name})
 	}
-	probe.Raise.In(h.Agent, name)
+	probe.Raise.In(h.Agent, bridge.Name)
 }
 
 // Address adds an address to an interface.
@@ -165,6 +169,10 @@ func pair(ctx SpecContext) (t *Topology, host, container *Host) {
 // bridged builds the article's second picture: containers whose host ends
 // vethN are ports of br0, with the addresses 10.0.0.11 and on.
 func bridged(ctx SpecContext, n int) (t *Topology, host *Host, containers []*Host) {
+	return bridgedBy(ctx, n, probe.Link{Kind: "bridge", Name: "br0"})
+}
+
+func bridgedBy(ctx SpecContext, n int, bridge probe.Link) (t *Topology, host *Host, containers []*Host) {
 	t = NewTopology(ctx)
 	host = t.Host("host")
 	var ports []string
@@ -175,6 +183,6 @@ func bridged(ctx SpecContext, n int) (t *Topology, host *Host, containers []*Hos
 		c.Address("eth0", fmt.Sprintf("10.0.0.%d/24", 11+i))
 		containers, ports = append(containers, c), append(ports, port)
 	}
-	t.Bridge(host, "br0", ports...)
+	t.bridge(host, bridge, ports...)
 	return t, host, containers
 }
