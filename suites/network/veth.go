@@ -20,7 +20,7 @@ var _ = claim.It(claim.Claim{
 	Needs:    claim.Needs{vethNeed},
 	Contrast: "EMSGSIZE for a byte more than the MTU has room for",
 	Core:     true,
-	Try:      "ip netns add c; ip link add v0 type veth peer name eth0 netns c; ip addr add 10.0.0.1/24 dev v0; ip link set v0 up; ip -n c addr add 10.0.0.2/24 dev eth0; ip -n c link set eth0 up; for s in 1472 1473; do ping -M do -s $s -qc 1 -W 1 10.0.0.2 2>&1 | grep -o -m1 -e '1 received' -e 'too long'; done; ip link set v0 mtu 9000; ip -n c link set eth0 mtu 9000; ping -M do -s 8972 -qc 1 -W 1 10.0.0.2 | grep -o '1 received'",
+	Try:      "ip netns add c; ip link add v0 type veth peer name eth0 netns c; ip addr add 10.0.0.1/24 dev v0; ip link set v0 up; ip -n c addr add 10.0.0.2/24 dev eth0; ip -n c link set eth0 up; for s in 1472 1473; do ping -M do -s $s -c 1 -W 1 10.0.0.2 2>&1 | grep -o -m1 -e '1 received' -e 'too long'; done; ip link set v0 mtu 9000; ip -n c link set eth0 mtu 9000; ping -M do -s 8972 -qc 1 -W 1 10.0.0.2 | grep -o '1 received'",
 	Shows:    "1 received\ntoo long\n1 received",
 }, func(ctx SpecContext) {
 	_, host, container := pair(ctx)
