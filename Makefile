@@ -10,7 +10,7 @@ AGENT_SOURCES := $(shell find cmd/bulkhead-agent harness/agent harness/probe har
 agent   = harness/agent/embedded/$(1)/bulkhead-agent
 fixture = fixtures/embedded/$(1)/bb.zst
 
-.PHONY: all help verify test test-vm test-vagrant unit suites vet bench clean cross docs docs-kernels generated setup
+.PHONY: all help verify test test-vm test-vagrant unit suites soak vet bench clean cross docs docs-kernels generated setup
 
 # Where test-vm keeps kernels.
 KERNELS ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/bulkhead/kernels
@@ -56,6 +56,9 @@ test-vagrant: bin/bulkhead-linux-amd64 ## prove the Vagrantfile: up, the suite i
 # Packages are installed when that is allowed, and named otherwise.
 setup:
 	@if [ "$(CI)" = true ] || [ "$(SETUP)" = yes ]; then hack/setup $(SETUP_GROUPS); else hack/setup --check $(SETUP_GROUPS); fi
+
+soak: bin/bulkhead ## run the suite 2*ROUNDS times beside itself (AREAS=network): any verdict that differs fails
+	hack/soak $(or $(ROUNDS),25) $(AREAS)
 
 bench: bin/bulkhead ## the cost of a sandbox and of a run against bare clone and exec
 	go test -run '^$$' -bench . -benchtime 200x ./harness/
