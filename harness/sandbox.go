@@ -635,8 +635,8 @@ func FlagNames(flags uintptr) string {
 	return strings.Join(names, "|")
 }
 
-// heldNetworks is how many network namespaces are kept at most.
-const heldNetworks = 48
+// heldNetworks is how many network namespaces are kept at most: some 200 KB each.
+const heldNetworks = 256
 
 var (
 	heldMu sync.Mutex

@@ -447,40 +447,67 @@ const Anywhere = "anywhere"
 // Capture opens a packet socket on an interface; Frames reads it.
 var Capture = New("net.Capture", func(name string) (None, error) {
 	if name == Anywhere {
-		fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, int(htons(unix.ETH_P_ALL)))
-		captures[name] = fd
-		return None{}, err
+		return None{}, capture(name, 0)
 	}
-	return on(name, "capture on", func(l netlink.Link) error {
-		fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, int(htons(unix.ETH_P_ALL)))
-		if err != nil {
-			return err
-		}
-		captures[name] = fd
-		return unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: htons(unix.ETH_P_ALL), Ifindex: l.Attrs().Index})
-	})
+	return on(name, "capture on", func(l netlink.Link) error { return capture(name, l.Attrs().Index) })
+})
+
+// capture makes the socket without a protocol: bound away from one it would wait
+// for every reader.
+func capture(name string, index int) error {
+	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	captures[name] = fd
+	return unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: htons(unix.ETH_P_ALL), Ifindex: index})
+}
+
+// FramesByLink is Frames of a Capture Anywhere, each by the name of its interface.
+var FramesByLink = New("net.FramesByLink", func(None) (map[string][][]byte, error) {
+	names := map[int]string{}
+	links, err := netlink.LinkList()
+	if err != nil {
+		return nil, fmt.Errorf("list links: %w", err)
+	}
+	for _, l := range links {
+		names[l.Attrs().Index] = l.Attrs().Name
+	}
+	by := map[string][][]byte{}
+	err = drain(Anywhere, func(index int, frame []byte) { by[names[index]] = append(by[names[index]], frame) })
+	return by, err
 })
 
 // Frames returns the Ethernet frames that Capture has seen on the interface
 // since the last call, received and sent.
 var Frames = New("net.Frames", func(name string) ([][]byte, error) {
+	frames := [][]byte{}
+	err := drain(name, func(_ int, frame []byte) { frames = append(frames, frame) })
+	return frames, err
+})
+
+// drain hands out what a capture holds, with the index of its interface.
+func drain(name string, each func(index int, frame []byte)) error {
 	fd, ok := captures[name]
 	if !ok {
-		return nil, fmt.Errorf("no capture on %s", name)
+		return fmt.Errorf("no capture on %s", name)
 	}
-	frames := [][]byte{}
 	buf := make([]byte, 1<<16)
 	for {
-		n, _, err := unix.Recvfrom(fd, buf, unix.MSG_DONTWAIT)
+		n, from, err := unix.Recvfrom(fd, buf, unix.MSG_DONTWAIT)
 		if errors.Is(err, unix.EAGAIN) {
-			return frames, nil
+			return nil
 		}
 		if err != nil {
-			return nil, fmt.Errorf("read captured frames: %w", err)
+			return fmt.Errorf("read captured frames: %w", err)
 		}
-		frames = append(frames, append([]byte(nil), buf[:n]...))
+		index := 0
+		if l, ok := from.(*unix.SockaddrLinklayer); ok {
+			index = l.Ifindex
+		}
+		each(index, append([]byte(nil), buf[:n]...))
 	}
-})
+}
 
 // Frame is an Ethernet frame to be sent.
 type Frame struct {

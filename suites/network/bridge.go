@@ -7,14 +7,12 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 
-	"bulkhead/harness"
-	"bulkhead/harness/namespace"
 	"bulkhead/harness/probe"
 	"bulkhead/internal/claim"
 )
 
 var vlanFilteringNeed = claim.Feature("bridge VLAN filtering", "", []string{"CONFIG_NET_NS", "CONFIG_BRIDGE", "CONFIG_BRIDGE_VLAN_FILTERING"}, once(func(ctx context.Context) error {
-	sb, err := harness.TryStart(ctx, harness.New(namespace.Network))
+	sb, err := tryNetwork(ctx)
 	if err != nil {
 		return err
 	}

@@ -8,7 +8,6 @@ import (
 	. "github.com/onsi/gomega"
 
 	"bulkhead/harness"
-	"bulkhead/harness/namespace"
 	"bulkhead/harness/probe"
 	"bulkhead/internal/claim"
 )
@@ -16,7 +15,7 @@ import (
 // rules needs nf_tables with what the ruleset uses.
 func rules(name string, options []string, chain probe.Chain) claim.Need {
 	return claim.Feature(name, "", append([]string{"CONFIG_NET_NS", "CONFIG_NF_TABLES", "CONFIG_NF_TABLES_IPV4"}, options...), once(func(ctx context.Context) error {
-		sb, err := harness.TryStart(ctx, harness.New(namespace.Network))
+		sb, err := tryNetwork(ctx)
 		if err != nil {
 			return err
 		}
@@ -32,7 +31,7 @@ var (
 	dnatNeed = rules("nf_tables dnat", []string{"CONFIG_NF_NAT", "CONFIG_NFT_NAT"},
 		probe.Chain{Hook: "prerouting", NAT: true, Rules: []probe.Rule{{In: "a", Port: 1, DNAT: "127.0.0.1:1"}}})
 	bridgeFilterNeed = claim.Feature("bridge netfilter", "", []string{"CONFIG_NET_NS", "CONFIG_BRIDGE_NETFILTER"}, once(func(ctx context.Context) error {
-		sb, err := harness.TryStart(ctx, harness.New(namespace.Network))
+		sb, err := tryNetwork(ctx)
 		if err != nil {
 			return err
 		}
@@ -265,7 +264,7 @@ var _ = claim.It(claim.Claim{
 })
 
 var trackedNeed = claim.Feature("listing tracked connections", "", []string{"CONFIG_NET_NS", "CONFIG_NF_CONNTRACK", "CONFIG_NF_CT_NETLINK"}, once(func(ctx context.Context) error {
-	sb, err := harness.TryStart(ctx, harness.New(namespace.Network))
+	sb, err := tryNetwork(ctx)
 	if err != nil {
 		return err
 	}

@@ -62,7 +62,7 @@ var (
 		Remedy: "a device /dev/net/tun that everybody may open",
 	}
 	tunNeed = claim.Feature("tap", "", []string{"CONFIG_NET_NS", "CONFIG_TUN"}, func(ctx context.Context) error {
-		sb, err := harness.TryStart(ctx, harness.New(namespace.Network))
+		sb, err := tryNetwork(ctx)
 		if err != nil {
 			return err
 		}

@@ -44,10 +44,19 @@ func once(try func(context.Context) error) func(context.Context) error {
 	}
 }
 
+// tryNetwork starts a sandbox in a network namespace of its own.
+func tryNetwork(ctx context.Context) (*harness.Sandbox, error) {
+	sb, err := harness.TryStart(ctx, harness.New(namespace.Network))
+	if err == nil {
+		harness.HoldNetwork(sb)
+	}
+	return sb, err
+}
+
 // device needs a kind of interface, found by making one.
 func device(kind, option string, link probe.Link) claim.Need {
 	return claim.Feature(kind, "", []string{"CONFIG_NET_NS", option}, once(func(ctx context.Context) error {
-		sb, err := harness.TryStart(ctx, harness.New(namespace.Network))
+		sb, err := tryNetwork(ctx)
 		if err != nil {
 			return err
 		}
@@ -85,7 +94,7 @@ var (
 	vxlanNeed   = device("vxlan", "CONFIG_VXLAN", probe.Link{Kind: "vxlan", Name: "need0", ID: 1, Remote: "192.0.2.2", Port: 4789})
 	macvlanNeed = device("macvlan", "CONFIG_MACVLAN", probe.Link{Kind: "macvlan", Name: "need0", Parent: "lower0", Mode: "bridge"})
 	ipv6Need    = claim.Feature("IPv6", "", []string{"CONFIG_IPV6"}, once(func(ctx context.Context) error {
-		sb, err := harness.TryStart(ctx, harness.New(namespace.Network))
+		sb, err := tryNetwork(ctx)
 		if err != nil {
 			return err
 		}
