@@ -49,13 +49,6 @@ type Link struct {
 	Addresses                              []string
 }
 
-const (
-	// greKey is GRE_KEY: packets carry a key, in network byte order.
-	greKey = 0x20
-	// bondWatch is how often a bond looks at its interfaces, in milliseconds.
-	bondWatch = 10
-)
-
 // AddLink makes an interface by RTM_NEWLINK.
 var AddLink = New("net.AddLink", func(l Link) (None, error) {
 	attrs := netlink.NewLinkAttrs()
@@ -96,13 +89,6 @@ var AddLink = New("net.AddLink", func(l Link) (None, error) {
 		link = &netlink.Vlan{LinkAttrs: attrs, VlanId: l.ID}
 	case "geneve":
 		link = &netlink.Geneve{LinkAttrs: attrs, ID: uint32(l.ID), Remote: net.ParseIP(l.Remote)}
-	case "gretap":
-		link = &netlink.Gretap{LinkAttrs: attrs, IKey: uint32(l.ID), OKey: uint32(l.ID), IFlags: greKey, OFlags: greKey,
-			Local: net.ParseIP(l.Local), Remote: net.ParseIP(l.Remote)}
-	case "bond":
-		bond := netlink.NewLinkBond(attrs)
-		bond.Mode, bond.Miimon = netlink.BOND_MODE_ACTIVE_BACKUP, bondWatch
-		link = bond
 	case "vxlan":
 		link = &netlink.Vxlan{LinkAttrs: attrs, VxlanId: l.ID, SrcAddr: net.ParseIP(l.Local), Group: net.ParseIP(l.Remote),
 			Port: l.Port, Learning: !l.NoLearning, VtepDevIndex: attrs.ParentIndex}
@@ -342,6 +328,9 @@ var AddNeighbour = New("net.AddNeighbour", func(n Neighbour) (None, error) {
 	}
 	return on(n.Link, "add neighbour "+n.MAC+" to", func(l netlink.Link) error {
 		entry.LinkIndex = l.Attrs().Index
+		if n.IP != "" {
+			return netlink.NeighSet(entry)
+		}
 		return netlink.NeighAppend(entry)
 	})
 })

@@ -129,6 +129,5 @@ var Untyped = map[string]string{
 	"user/unprivileged-may-map-only-itself":                 "a process may write its own files in /proc only while it is dumpable, which setpriv(1) ends",
 	"user/user-keyring-is-per-namespace":                    "would leave a key in the keyring of the machine's root",
 
-	"network/bond-goes-on-with-its-other-veth":                "needs a wait for the bond to find out",
 	"network/route-reverse-path-filter-drops-spoofed-sources": "needs a counter read before and after",
 }

@@ -10,11 +10,11 @@ import (
 	"bulkhead/internal/claim"
 )
 
+// Devices whose modules make an interface of their own in the machine's first
+// namespace when they are loaded, as bonding's and ip_gre's do, are not tried.
 var (
 	vlanNeed   = device("vlan", "CONFIG_VLAN_8021Q", probe.Link{Kind: "vlan", Name: "need0", Parent: "lower0", ID: 10})
 	geneveNeed = device("geneve", "CONFIG_GENEVE", probe.Link{Kind: "geneve", Name: "need0", ID: 100, Remote: "192.0.2.2"})
-	greNeed    = device("gretap", "CONFIG_NET_IPGRE", probe.Link{Kind: "gretap", Name: "need0", ID: 100, Local: "192.0.2.1", Remote: "192.0.2.2"})
-	bondNeed   = device("bond", "CONFIG_BONDING", probe.Link{Kind: "bond", Name: "need0"})
 )
 
 // twoHosts is host1 and host2 on one wire, each with an interface over0 over it,
@@ -80,56 +80,3 @@ var _ = overlaid(claim.Claim{
 	Try:      "for i in 1 2; do ip netns add h$i; done; ip link add eth0 netns h1 type veth peer name eth0 netns h2; for i in 1 2; do ip -n h$i addr add 192.0.2.$i/24 dev eth0; ip -n h$i link set eth0 up; ip -n h$i link add gnv0 type geneve id 100 remote 192.0.2.$((3 - i)); ip -n h$i addr add 10.0.0.$i/24 dev gnv0; ip -n h$i link set gnv0 up; done; ip netns exec h1 ping -qc 1 -W 1 10.0.0.2 | grep -o '[01] received'",
 	Shows:    "1 received",
 }, "geneve", "VNI")
-
-var _ = overlaid(claim.Claim{
-	ID:       "network/gre-connects-hosts-of-one-key",
-	Text:     "GRE tap devices on two hosts are one Ethernet segment when their keys are equal, and not else.",
-	Source:   claim.Sources{claim.Man("ip-link(8)", "GRETAP"), claim.Doc("RFC 2890", "")},
-	Needs:    claim.Needs{vethNeed, greNeed},
-	Contrast: "no reply with another key, or with the device down",
-	Try:      "for i in 1 2; do ip netns add h$i; done; ip link add eth0 netns h1 type veth peer name eth0 netns h2; for i in 1 2; do ip -n h$i addr add 192.0.2.$i/24 dev eth0; ip -n h$i link set eth0 up; ip -n h$i link add tap0 type gretap key 100 local 192.0.2.$i remote 192.0.2.$((3 - i)); ip -n h$i addr add 10.0.0.$i/24 dev tap0; ip -n h$i link set tap0 up; done; ip netns exec h1 ping -qc 1 -W 1 10.0.0.2 | grep -o '[01] received'",
-	Shows:    "1 received",
-}, "gretap", "key")
-
-var _ = claim.It(claim.Claim{
-	ID:       "network/bond-goes-on-with-its-other-veth",
-	Text:     "A bond in active-backup mode goes on with its other veth when the active one loses its carrier.",
-	Source:   claim.Sources{claim.Doc("kernel bonding", "active-backup")},
-	Needs:    claim.Needs{vethNeed, bridgeNeed, bondNeed},
-	Contrast: "no reply with both down",
-}, func(ctx SpecContext) {
-	t := NewTopology(ctx)
-	host := t.Host("host")
-	container := t.Container(host, "container")
-	t.Bridge(host, "br0")
-	host.Address("br0", "10.0.0.1/24")
-	probe.AddLink.In(container.Agent, probe.Link{Kind: "bond", Name: "bond0"})
-	names := []string{"eth0", "eth1"}
-	for i, name := range names {
-		port := fmt.Sprintf("veth%d", i)
-		t.Wire(host, port, container, name)
-		probe.SetMaster.In(host.Agent, probe.Attach{Name: port, Master: "br0"})
-		probe.Lower.In(container.Agent, name)
-		probe.SetMaster.In(container.Agent, probe.Attach{Name: name, Master: "bond0"})
-	}
-	probe.Raise.In(container.Agent, "bond0")
-	container.Address("bond0", "10.0.0.2/24")
-	both := container.reaches("10.0.0.1")
-	var one []bool
-	for i := range names {
-		probe.Lower.In(host.Agent, fmt.Sprintf("veth%d", i))
-		// The bond finds out when it next looks.
-		one = append(one, container.reaches("10.0.0.1"))
-		probe.Raise.In(host.Agent, fmt.Sprintf("veth%d", i))
-		Eventually(func() bool { return container.Link(names[i]).Carrier }).WithTimeout(linkTime).WithPolling(pollTime).Should(BeTrue(), "carrier of %s again", names[i])
-		one = append(one, container.reaches("10.0.0.1"))
-	}
-	for i := range names {
-		probe.Lower.In(host.Agent, fmt.Sprintf("veth%d", i))
-	}
-	none := container.silent("10.0.0.1")
-	claim.Evidence("both up: reply %v; without the one, with it again, without the other, with it again: %v; both down: silence %v", both, one, none)
-	Expect(both).To(BeTrue(), "container -> bond0 -> br0: reply with both veths up")
-	Expect(one).To(HaveEach(true), "container -> bond0 -> br0: reply with one veth down, and up again")
-	Expect(none).To(BeTrue(), "contrast: no reply with both veths down")
-})
