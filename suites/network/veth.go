@@ -10,8 +10,8 @@ import (
 	"bulkhead/internal/claim"
 )
 
-// streamBytes is what a stream carries each way: more than any buffer holds.
-const streamBytes = 4 << 20
+// streamBytes is what a stream carries each way: many times what is under way at once.
+const streamBytes = 1 << 20
 
 var _ = claim.It(claim.Claim{
 	ID:       "network/veth-carries-streams-and-full-frames-unchanged",
