@@ -3,6 +3,11 @@ package claim
 // Untyped are the claims that no shell line shows, or whose line no test may type,
 // and why: the one list of what the test of the Try lines leaves out.
 var Untyped = map[string]string{
+	"cgroup/cpu-quota-throttles":                            "would make a cgroup on the machine",
+	"cgroup/cpuset-limits-affinity":                         "would make a cgroup on the machine",
+	"cgroup/memory-limit-oom-kills":                         "would make a cgroup on the machine",
+	"cgroup/pids-limit-blocks-fork":                         "would make a cgroup on the machine",
+	"cgroup/pids-limit-is-hierarchical":                     "would make a cgroup on the machine",
 	"cgroup/clone3-into-cgroup":                             "needs clone3(2)",
 	"cgroup/v2-controllers-enabled-top-down":                "would make a cgroup on the machine",
 	"cgroup/v2-depth-and-descendant-limits":                 "would make a cgroup on the machine",
