@@ -42,7 +42,7 @@ func onInitramfs(ctx context.Context) (*harness.Sandbox, error) {
 		err = sb.Umount("/", unix.MNT_DETACH)
 	}
 	if !errors.Is(err, unix.EINVAL) {
-		return nil, err
+		return nil, fmt.Errorf("the lowest of the roots over each other was not reached: %v", err)
 	}
 	fd, err := sb.OpenAt(proc, "self/mountinfo", unix.O_RDONLY, 0)
 	if err != nil {

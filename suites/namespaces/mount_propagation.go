@@ -290,3 +290,65 @@ var _ = claim.It(claim.Claim{
 	Expect(before).To(MatchError(unix.ENOENT), "contrast: a path of the namespace, in the chroot before")
 	Expect(cwdBefore).To(Equal("/sub"), "contrast: the working directory before")
 })
+
+var _ = claim.It(claim.Claim{
+	ID:       "mount/propagation-change-spares-submounts",
+	Text:     "A change of propagation type applies to one mount, and to its submounts only with MS_REC.",
+	Source:   claim.Sources{claim.Man("mount(2)", "Changing the propagation type of an existing mount")},
+	Needs:    claim.Needs{mountNeed},
+	Contrast: "with MS_REC they change",
+	Try:      "mkdir /mnt/s; mount -t tmpfs x /mnt/s; mount --make-shared /mnt; grep -c ' /mnt/s .*shared' /proc/self/mountinfo; mount --make-rshared /mnt; grep -c ' /mnt/s .*shared' /proc/self/mountinfo",
+	Shows:    "0\n1",
+}, func(ctx SpecContext) {
+	sb := harness.Start(ctx, harness.New(namespace.Mount))
+	dir := mountTmpfs(sb, 0)
+	sub := subMount(sb, dir, "sub")
+	Expect(sb.Propagation(dir, unix.MS_SHARED)).To(Succeed(), "MS_SHARED")
+	top, without := peers(sb, dir), peers(sb, sub)
+	Expect(sb.Propagation(dir, unix.MS_SHARED|unix.MS_REC)).To(Succeed(), "MS_SHARED|MS_REC")
+	with := peers(sb, sub)
+	plain := sb.Propagation(dir, unix.MS_SHARED|unix.MS_PRIVATE)
+	harness.Must(sb.Mkdir(dir + "/plain"))
+	directory := sb.Propagation(dir+"/plain", unix.MS_SHARED)
+	claim.Evidence("MS_SHARED: shared:%s, its submount: %q; MS_SHARED|MS_REC: the submount: shared:%s; MS_SHARED|MS_PRIVATE: %v; a plain directory: %v", top, without, with, plain, directory)
+	Expect(top).NotTo(BeEmpty(), "the shared: tag after MS_SHARED")
+	Expect(without).To(BeEmpty(), "the shared: tag of a submount after MS_SHARED without MS_REC")
+	Expect(plain).To(MatchError(unix.EINVAL), "mount(2) with MS_SHARED|MS_PRIVATE")
+	Expect(directory).To(MatchError(unix.EINVAL), "MS_SHARED of a directory that is no mount point")
+	Expect(with).NotTo(BeEmpty(), "contrast: the shared: tag of the submount after MS_SHARED|MS_REC")
+})
+
+var _ = claim.It(claim.Claim{
+	ID:       "mount/slave-outlives-its-master",
+	Text:     "When the last mount of a peer group goes, its slaves become slaves of the group above, or private when there is none.",
+	Source:   claim.Sources{claim.Man("mount_namespaces(7)", "Propagation type transitions"), claim.Doc("kernel Documentation/filesystems/sharedsubtree.rst", "")},
+	Needs:    claim.Needs{mountNeed},
+	Contrast: "slaves before, and still while a peer is left",
+	Try:      "mkdir /tmp/b; mount --make-shared /mnt; mount --bind /mnt /tmp/b; mount --make-slave /tmp/b; grep -o ' /tmp/b .*-' /proc/self/mountinfo; umount /mnt; grep -o ' /tmp/b .*-' /proc/self/mountinfo",
+	Shows:    "/tmp/b rw,relatime master:<group> -\n/tmp/b rw,relatime -",
+}, func(ctx SpecContext) {
+	sb := harness.Start(ctx, harness.New(namespace.Mount))
+	top := mountTmpfs(sb, 0)
+	middle, peer, slave := sb.MkdirTemp(), sb.MkdirTemp(), sb.MkdirTemp()
+	harness.Must(sb.Propagation(top, unix.MS_SHARED))
+	harness.Must(sb.Bind(top, middle, 0))
+	harness.Must(sb.Propagation(middle, unix.MS_SLAVE))
+	harness.Must(sb.Propagation(middle, unix.MS_SHARED))
+	harness.Must(sb.Bind(middle, peer, 0))
+	harness.Must(sb.Bind(middle, slave, 0))
+	harness.Must(sb.Propagation(slave, unix.MS_SLAVE))
+	groups := []string{peers(sb, top), peers(sb, middle)}
+	master := func() string { return tag(mountLine(sb, slave), "master") }
+	before := master()
+	harness.Must(sb.Umount(middle, 0))
+	left := master()
+	harness.Must(sb.Umount(peer, 0))
+	above := master()
+	harness.Must(sb.Umount(top, 0))
+	none := mountLine(sb, slave)
+	claim.Evidence("groups %v; the slave's master: %s; after the first of two masters went: %s; after the last: %s; after the group above: %q", groups, before, left, above, none)
+	Expect(above).To(Equal(groups[0]), "the master: tag of a slave after the last mount of its master's group went, with a group above")
+	Expect(tag(none, "master")+tag(none, "shared")).To(BeEmpty(), "propagation tags of a slave after all of its masters went")
+	Expect(before).To(Equal(groups[1]), "contrast: the master: tag before")
+	Expect(left).To(Equal(groups[1]), "contrast: the master: tag while another peer is left")
+})
