@@ -262,6 +262,7 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Man("cgroups(7)", "Cgroups v2 subtree control")},
 	Needs:    claim.Needs{claim.Root, cgroup2, spareController("for cgroups below the root", filedControllers...)},
 	Contrast: "no files before, and none in grandchildren",
+	Core:     true,
 	Try:      "mkdir -p /sys/fs/cgroup/x/y; ls /sys/fs/cgroup/x/y; echo +pids > /sys/fs/cgroup/x/cgroup.subtree_control; ls /sys/fs/cgroup/x/y",
 }, func(ctx SpecContext) {
 	group := newCgroup2("control")
