@@ -1,7 +1,6 @@
 package probe
 
 import (
-	"errors"
 	"os"
 	"os/signal"
 	"syscall"
@@ -18,12 +17,12 @@ var NotifySignal = New("pid.NotifySignal", func(number int) (None, error) {
 })
 
 // AwaitSignal waits so many milliseconds for a handled signal and returns its
-// number.
+// number; 0 when none has come.
 var AwaitSignal = New("pid.AwaitSignal", func(within int) (int, error) {
 	select {
 	case s := <-arrived:
 		return int(s.(syscall.Signal)), nil
 	case <-time.After(time.Duration(within) * time.Millisecond):
-		return 0, errors.New("no signal came in")
+		return 0, nil
 	}
 })

@@ -205,6 +205,11 @@ var _ = claim.It(claim.Claim{
 	all := namespace.Flags(namespace.Mount, namespace.PID, namespace.UTS, namespace.IPC, namespace.Network, namespace.Cgroup)
 	tiny := rootfs.Tiny(ctx)
 	builder := ordinary(ctx)
+	types := []namespace.Type{namespace.User, namespace.Mount, namespace.PID, namespace.UTS, namespace.IPC, namespace.Network, namespace.Cgroup}
+	theHosts := map[namespace.Type]harness.File{}
+	for _, t := range types {
+		theHosts[t] = harness.Got(builder.Namespace(t))
+	}
 	without := builder.Unshare(all)
 	Expect(builder.Unshare(all|unix.CLONE_NEWUSER)).To(Succeed(), "one unshare of all namespaces by an ordinary user")
 	mapSelf(builder, 0, user)
@@ -216,6 +221,9 @@ var _ = claim.It(claim.Claim{
 	pids := harness.Got(box.PIDs("/proc"))
 	claim.Evidence("PID %d, UID %d, host name %s, /proc lists %v, its own root; the same unshare without CLONE_NEWUSER: %v",
 		box.Getpid(), box.Getuid(), box.Uname().Nodename, pids, without)
+	for _, t := range types {
+		Expect(harness.Got(box.Namespace(t)).SameAs(theHosts[t])).To(BeFalse(), "the rootless container's %s namespace is the host's", t.Name)
+	}
 	Expect([]int{box.Getpid(), box.Getuid()}).To(Equal([]int{1, 0}), "PID and UID in the rootless container")
 	Expect(box.Uname().Nodename).To(Equal("rootless"), "host name in the rootless container")
 	Expect(release).To(ContainSubstring("ID="+tiny.ID), "os-release in the rootless container's root")
@@ -243,7 +251,14 @@ var _ = claim.It(claim.Claim{
 		}
 		return sb
 	}
+	theirs := map[string]harness.File{}
+	for _, t := range []namespace.Type{namespace.Network, namespace.PID, namespace.Mount} {
+		theirs[t.Name] = harness.Got(host.Stat(fmt.Sprintf("/proc/%d/ns/%s", box.PID(), t.Name)))
+	}
 	alone := join()
+	for link, name := range map[string]string{"net": "net", "mnt": "mnt", "pid_for_children": "pid"} {
+		Expect(harness.Got(alone.Stat("/proc/self/ns/"+link)).SameAs(theirs[name])).To(BeTrue(), "%s after setns(2) is the container's", link)
+	}
 	_, before := alone.Stat("/marker")
 	harness.Must(alone.Chroot(jail))
 	_, chrooted := alone.Stat("/marker")

@@ -466,6 +466,7 @@ var _ = claim.It(claim.Claim{
 	harness.Must(maker.Unshare(unix.CLONE_NEWNET))
 	Expect(maker.Bind("/proc/self/ns/net", file, 0)).To(Succeed())
 	inode := harness.Got(maker.Namespace(namespace.Network)).Inode
+	Expect(inode).NotTo(Equal(harness.Got(host.Namespace(namespace.Network)).Inode), "contrast: inode of the maker's own network namespace")
 	maker.Exit(0)
 	harness.Got(host.Wait(maker))
 	line := mountLine(host, file)

@@ -313,10 +313,20 @@ var _ = claim.It(claim.Claim{
 }, func(ctx SpecContext) {
 	flags := namespace.Flags(offered(ctx)...)
 	sb := harness.Nobody(ctx)
+	// The new PID and time namespaces are for children.
+	before := map[namespace.Type]harness.File{}
+	for _, t := range offered(ctx) {
+		if t != namespace.PID && t != namespace.Time {
+			before[t] = harness.Got(sb.Namespace(t))
+		}
+	}
 	refused := sb.Unshare(flags &^ unix.CLONE_NEWUSER)
 	allowed := sb.Unshare(flags)
 	Expect(refused).To(MatchError(unix.EPERM), "contrast: the same flags without CLONE_NEWUSER, as nobody")
 	Expect(allowed).To(Succeed(), "all namespaces in one unshare(2) with CLONE_NEWUSER, as nobody")
+	for t, old := range before {
+		Expect(harness.Got(sb.Namespace(t)).SameAs(old)).To(BeFalse(), "the %s namespace after the unshare(2) is the same as before", t.Name)
+	}
 	uts := harness.Got(sb.OpenNamespace(namespace.UTS))
 	owner := harness.Got(sb.Ioctl(uts, unix.NS_GET_USERNS, nil))
 	same := harness.Got(sb.Fstat(owner)).SameAs(harness.Got(sb.Namespace(namespace.User)))

@@ -157,6 +157,7 @@ var _ = claim.It(claim.Claim{
 	outer := pidBySelf(host, member)
 	sibling := harness.Start(ctx, harness.Under(host), harness.New(namespace.PID)).Signal(outer, 0)
 	Expect(host.Signal(outer, unix.SIGTERM)).To(Succeed(), "SIGTERM from the ancestor namespace")
+	Expect(member.WaitExit(settle)).To(BeTrue(), "an inner process has ended after the ancestor's SIGTERM")
 	status := harness.Got(init.Wait(member))
 	claim.Evidence("outer PID %d ended by %v; a sibling namespace: %v", outer, status.Signal(), sibling)
 	Expect(status.Signaled() && status.Signal() == unix.SIGTERM).To(BeTrue(), "an inner process is ended by the ancestor's SIGTERM")
@@ -242,6 +243,7 @@ var _ = claim.It(claim.Claim{
 		Expect(init.Answers()).To(BeTrue(), "PID 1 answers after an unhandled %s from inside its namespace, neither ended nor stopped", unix.SignalName(sig))
 	}
 	harness.Must(killer.Signal(victim.PID(), unix.SIGKILL))
+	Expect(victim.WaitExit(settle)).To(BeTrue(), "contrast: another member has ended after SIGKILL")
 	status := harness.Got(init.Wait(victim))
 	claim.Evidence("PID 1 alive after SIGKILL, SIGSTOP, SIGTERM, SIGINT, SIGHUP, SIGUSR1; another member ended by %v", status.Signal())
 	Expect(status.Signal()).To(Equal(unix.SIGKILL), "contrast: another member")
@@ -280,6 +282,7 @@ var _ = claim.It(claim.Claim{
 	Expect(init.Answers()).To(BeTrue(), "init answers after a SIGTERM from outside that it has no handler for")
 	plain := host.Fork(ctx)
 	harness.Must(host.Signal(plain.PID(), unix.SIGTERM))
+	Expect(plain.WaitExit(settle)).To(BeTrue(), "contrast: an ordinary process has ended after SIGTERM")
 	status := harness.Got(host.Wait(plain))
 	claim.Evidence("init without a handler lives; an ordinary process ended by %v", status.Signal())
 	Expect(status.Signal()).To(Equal(unix.SIGTERM), "contrast: an ordinary process")
@@ -319,10 +322,14 @@ var _ = claim.It(claim.Claim{
 	init := harness.Start(ctx, harness.Under(host), harness.New(namespace.PID))
 	before := state(host, init.PID())
 	harness.Must(host.Signal(init.PID(), unix.SIGSTOP))
+	// A signal takes its effect after kill(2) has returned.
+	Eventually(func() string { return state(host, init.PID()) }).WithTimeout(settle).WithPolling(pollTime).
+		Should(Equal("T"), "state of init after SIGSTOP from its ancestor namespace")
 	_, status, err := host.WaitAny(init.PID(), unix.WUNTRACED)
 	harness.Must(err)
 	stopped := state(host, init.PID())
 	harness.Must(host.Signal(init.PID(), unix.SIGCONT))
+	Expect(init.Answers()).To(BeTrue(), "init answers after SIGCONT from its ancestor namespace")
 	pid := init.Getpid()
 	claim.Evidence("state before %s, after SIGSTOP %s, answers after SIGCONT", before, stopped)
 	Expect(before).NotTo(Equal("T"), "contrast: state before")
