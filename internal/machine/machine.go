@@ -175,7 +175,10 @@ func (s Snapshot) files(kind, dir string) {
 
 func (s Snapshot) cgroups() {
 	for _, dir := range cgroupDirs() {
-		s.add("cgroup", dir, "")
+		// The specs of this run have ended: who lives is of another run.
+		if !ownerLives(dir) {
+			s.add("cgroup", dir, "")
+		}
 	}
 }
 
@@ -232,9 +235,7 @@ func CleanStale() error {
 	// Children first.
 	sort.Sort(sort.Reverse(sort.StringSlice(dirs)))
 	for _, dir := range dirs {
-		owner, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(dir), Mark), "-")
-		pid, err := strconv.Atoi(owner)
-		if err != nil || errors.Is(unix.Kill(pid, 0), unix.EPERM) || unix.Kill(pid, 0) == nil {
+		if ownerLives(dir) {
 			continue
 		}
 		if err := removeTree(dir); err != nil && !errors.Is(err, fs.ErrPermission) {
@@ -242,6 +243,14 @@ func CleanStale() error {
 		}
 	}
 	return nil
+}
+
+// ownerLives says whether the process whose mark a cgroup bears is there, or
+// the mark names none.
+func ownerLives(dir string) bool {
+	owner, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(dir), Mark), "-")
+	pid, err := strconv.Atoi(owner)
+	return err != nil || errors.Is(unix.Kill(pid, 0), unix.EPERM) || unix.Kill(pid, 0) == nil
 }
 
 // removeTree removes a cgroup and the cgroups below it; their files go along.
