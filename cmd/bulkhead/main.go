@@ -98,6 +98,6 @@ situation for real and says what processes inside and outside could see and do.
 		RunE: func(cmd *cobra.Command, args []string) error { return cmd.Help() },
 	}
 	root.CompletionOptions.DisableDefaultCmd = true
-	root.AddCommand(newRunCommand(), newProveCommand(), newListCommand(), newExplainCommand(), newFixturesCommand(), newVMCommand(), newMatrixCommand(), newReportCommand(), newDocsCommand())
+	root.AddCommand(newRunCommand(), newProveCommand(), newListCommand(), newExplainCommand(), newFixturesCommand(), newVMCommand(), newMatrixCommand(), newReportCommand(), newCompareCommand(), newDocsCommand())
 	return root
 }

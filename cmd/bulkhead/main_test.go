@@ -66,6 +66,7 @@ func TestWrongUsageIsOneLineAndStatus2(t *testing.T) {
 		{"run", "--json", "/no/such/folder/file"}, {"run", "--alpine", "/no/such/file"}, {"run", "--alpine", broken},
 		{"run", "--fixture", "nothing"}, {"run", "extra"}, {"nothing"}, {"explain", "nothing"}, {"explain"},
 		{"run", "--area", "uts", "--claim", "pid/first-child-is-1"},
+		{"compare", broken}, {"compare", broken, broken}, {"compare", "/no/such/file", broken},
 	} {
 		out, errs, status := bulkhead(t, args...)
 		if status != 2 || out != "" || strings.Count(errs, "\n") != 1 {
@@ -297,6 +298,45 @@ func TestArticleIsCovered(t *testing.T) {
 	}
 	if rows != 86 {
 		t.Errorf("%d rows of the article in the catalogue, not 86", rows)
+	}
+}
+
+func TestCompareFailsOnARegressionWhenAskedTo(t *testing.T) {
+	dir := t.TempDir()
+	old, now := filepath.Join(dir, "old.json"), filepath.Join(dir, "new.json")
+	if _, errs, status := bulkhead(t, "run", "--claim", "uts/members-share-changes", "--json", old); status != 0 {
+		t.Fatalf("status %d: %s", status, errs)
+	}
+	m, err := report.ReadFile(old)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := m.Single()
+	r.Claims[0].Verdict, r.Claims[0].Reason = report.Fail, "it is not so"
+	r.Summary = report.Count(r.Claims)
+	file, err := os.Create(now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(report.WriteJSON(file, r), file.Close()); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		status int
+		says   string
+		args   []string
+	}{
+		{0, "1 regression,", []string{old, now}},
+		{1, "uts/members-share-changes", []string{old, now, "--fail-on", "regression"}},
+		{1, `"regressions"`, []string{old, now, "--fail-on", "regression", "--format", "json"}},
+		{0, "0 regressions, 1 fix", []string{now, old, "--fail-on", "regression"}},
+		{2, "", []string{old, now, "--fail-on", "change"}},
+		{2, "", []string{old, now, "--format", "html"}},
+	} {
+		out, errs, status := bulkhead(t, append([]string{"compare"}, c.args...)...)
+		if status != c.status || !strings.Contains(out, c.says) || status == 2 && strings.Count(errs, "\n") != 1 {
+			t.Errorf("%v: status %d, %q, %q", c.args, status, out, errs)
+		}
 	}
 }
 
