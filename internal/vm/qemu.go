@@ -116,7 +116,11 @@ func (s spec) argv(program string) []string {
 		// For a kernel without virtio.
 		argv = append(argv, "-chardev", "file,id=serial,path="+fd(2), "-serial", "chardev:serial")
 	}
-	if s.ethernet != nil {
+	if s.ethernet == nil {
+		// A device with hardware behind it that a claim may move about, on a
+		// wire to nowhere.
+		argv = append(argv, "-netdev", "hubport,id=spare,hubid=0", "-device", "virtio-net-pci,netdev=spare,romfile=")
+	} else {
 		argv = append(argv, "-netdev", fmt.Sprintf("dgram,id=ethernet,local.type=fd,local.str=%d", firstQEMUFD+3),
 			"-device", "virtio-net-pci,netdev=ethernet,romfile=,mac="+macOf(s.ethernet))
 	}

@@ -32,6 +32,9 @@ const (
 	FilesDir = "bulkhead/files"
 	// EventsPath is the file to which the program writes lines for the host.
 	EventsPath = "/dev/fd/3"
+	// SpareDeviceVariable names, in the program's environment, the network
+	// device with hardware behind it that nobody needs.
+	SpareDeviceVariable = "BULKHEAD_SPARE_DEVICE"
 )
 
 // Job is what the host wants of the guest.
@@ -157,6 +160,8 @@ func (g *guest) run() error {
 		if err := setAddress(job.Address); err != nil {
 			return err
 		}
+	} else if spare, err := hardware(); err == nil && spare != "" {
+		job.Env = append(job.Env, SpareDeviceVariable+"="+spare)
 	}
 	status, err := g.program(job)
 	if err != nil {

@@ -19,20 +19,27 @@ func interfaceUp(name string) error {
 	return nil
 }
 
-// setAddress brings the first Ethernet device of the machine up with an
-// address. A device is what has hardware behind it.
-func setAddress(address string) error {
-	name := ""
+// hardware is the first interface with hardware behind it, "" for none.
+func hardware() (string, error) {
 	links, err := netlink.LinkList()
 	if err != nil {
-		return fmt.Errorf("list interfaces: %w", err)
+		return "", fmt.Errorf("list interfaces: %w", err)
 	}
 	sort.Slice(links, func(i, j int) bool { return links[i].Attrs().Name < links[j].Attrs().Name })
 	for _, l := range links {
 		if _, err := os.Stat("/sys/class/net/" + l.Attrs().Name + "/device"); err == nil {
-			name = l.Attrs().Name
-			break
+			return l.Attrs().Name, nil
 		}
+	}
+	return "", nil
+}
+
+// setAddress brings the first Ethernet device of the machine up with an
+// address.
+func setAddress(address string) error {
+	name, err := hardware()
+	if err != nil {
+		return err
 	}
 	if name == "" {
 		return fmt.Errorf("the guest has no Ethernet device: CONFIG_VIRTIO_NET")
