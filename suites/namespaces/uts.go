@@ -28,9 +28,10 @@ var _ = claim.It(claim.Claim{
 	harness.Must(host.Sethostname("outside"))
 	inside := harness.Start(ctx, harness.Under(host), harness.New(namespace.UTS))
 	Expect(inside.Sethostname("inside")).To(Succeed())
-	claim.Evidence("inside: %q; outside: %q", inside.Uname().Nodename, host.Uname().Nodename)
-	Expect(inside.Uname().Nodename).To(Equal("inside"), "the name just set, read inside")
-	Expect(host.Uname().Nodename).To(Equal("outside"), "the host's name after one was set inside")
+	in, out := inside.Uname().Nodename, host.Uname().Nodename
+	claim.Evidence("inside: %q; outside: %q", in, out)
+	Expect(in).To(Equal("inside"), "the host name just set, read inside")
+	Expect(out).To(Equal("outside"), "the host's name after one was set inside")
 	sibling := harness.Start(ctx, harness.Under(host))
 	Expect(sibling.Sethostname("changed")).To(Succeed())
 	Expect(host.Uname().Nodename).To(Equal("changed"), "contrast: set by a child in the host's UTS namespace")
@@ -49,9 +50,10 @@ var _ = claim.It(claim.Claim{
 	harness.Must(host.Setdomainname("outside"))
 	inside := harness.Start(ctx, harness.Under(host), harness.New(namespace.UTS))
 	Expect(inside.Setdomainname("inside")).To(Succeed())
-	claim.Evidence("inside: %q; outside: %q", inside.Uname().Domainname, host.Uname().Domainname)
-	Expect(inside.Uname().Domainname).To(Equal("inside"), "the domain name just set, read inside")
-	Expect(host.Uname().Domainname).To(Equal("outside"), "the host's domain name after one was set inside")
+	in, out := inside.Uname().Domainname, host.Uname().Domainname
+	claim.Evidence("inside: %q; outside: %q", in, out)
+	Expect(in).To(Equal("inside"), "the domain name just set, read inside")
+	Expect(out).To(Equal("outside"), "the host's domain name after one was set inside")
 	harness.Must(host.Fork(ctx).Setdomainname("changed"))
 	Expect(host.Uname().Domainname).To(Equal("changed"), "contrast: set by a child in the host's UTS namespace")
 })
@@ -71,10 +73,11 @@ var _ = claim.It(claim.Claim{
 	inside := harness.Start(ctx, harness.Under(host), harness.New(namespace.UTS))
 	first := inside.Uname()
 	harness.Must(host.Sethostname("later"))
-	claim.Evidence("right after creation: %q and %q; after the creator changed its own: %q", first.Nodename, first.Domainname, inside.Uname().Nodename)
+	later := inside.Uname().Nodename
+	claim.Evidence("right after creation: %q and %q; after the creator changed its own: %q", first.Nodename, first.Domainname, later)
 	Expect(first.Nodename).To(Equal("copied"), "host name of a new UTS namespace")
 	Expect(first.Domainname).To(Equal("copied.example"), "domain name of a new UTS namespace")
-	Expect(inside.Uname().Nodename).To(Equal("copied"), "contrast: a later change by the creator does not follow")
+	Expect(later).To(Equal("copied"), "contrast: a later change by the creator does not follow")
 })
 
 var _ = claim.It(claim.Claim{
@@ -90,9 +93,10 @@ var _ = claim.It(claim.Claim{
 	member := harness.Start(ctx, harness.Under(host), harness.New(namespace.UTS))
 	sibling := member.Fork(ctx)
 	harness.Must(member.Sethostname("shared"))
-	claim.Evidence("sibling: %q; outside: %q", sibling.Uname().Nodename, host.Uname().Nodename)
-	Expect(sibling.Uname().Nodename).To(Equal("shared"), "the name that another member reads")
-	Expect(host.Uname().Nodename).NotTo(Equal("shared"), "contrast: outside")
+	in, out := sibling.Uname().Nodename, host.Uname().Nodename
+	claim.Evidence("sibling: %q; outside: %q", in, out)
+	Expect(in).To(Equal("shared"), "the host name that another member reads")
+	Expect(out).NotTo(Equal("shared"), "contrast: outside")
 })
 
 var _ = claim.It(claim.Claim{
