@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/pflag"
 	"golang.org/x/sys/unix"
 
+	"bulkhead/internal/baseline"
 	"bulkhead/internal/claim"
 	"bulkhead/internal/report"
 	"bulkhead/internal/run"
@@ -27,6 +28,7 @@ type runFlags struct {
 	timeout                        time.Duration
 	json, junit, events            string
 	alpine, alpineSHA256           string
+	baseline                       string
 	// carryOut runs the claims: here, or on another kernel.
 	carryOut func(context.Context, run.Options) (*report.Result, error)
 }
@@ -57,6 +59,7 @@ func (f *runFlags) register(fl *pflag.FlagSet) {
 	fl.StringVar(&f.alpineSHA256, "alpine-sha256", "", "`SHA256` to accept for --alpine instead of the pinned ones")
 	fl.BoolVar(&f.core, "core", false, "only the core claims, those that containers break without")
 	fl.BoolVar(&f.strict, "strict", false, "count a skipped core claim as failed")
+	fl.StringVar(&f.baseline, "baseline", "", "a YAML `FILE` of failures and skips that are accepted (docs/baseline.md)")
 	fl.IntVar(&f.procs, "procs", 0, "how many specs at a time (default two a core)")
 	fl.Int64Var(&f.seed, "seed", 0, "seed of the random order (default random, printed)")
 	fl.DurationVar(&f.timeout, "timeout", claim.DefaultTimeout, "what one claim may take")
@@ -117,6 +120,10 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 	if f.procs < 0 || f.timeout <= 0 {
 		return usageError(errors.New("--procs and --timeout must be positive"))
 	}
+	accept, err := f.acceptance()
+	if err != nil {
+		return usageError(err)
+	}
 	// Files are opened first: a run whose result cannot be kept is not begun.
 	files := map[string]io.WriteCloser{}
 	for _, path := range []string{f.json, f.junit} {
@@ -144,6 +151,15 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 		show := live.event
 		emit = func(e report.Event) { sink(e); show(e) }
 	}
+	// The result goes out with the last event, so it is held against the
+	// baseline before.
+	emitted := emit
+	emit = func(e report.Event) {
+		if e.Event == "run-finished" {
+			accept(e.Result)
+		}
+		emitted(e)
+	}
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM, unix.SIGHUP)
 	defer cancel()
 	env, err := fixtureEnv(f)
@@ -158,6 +174,7 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 		fmt.Fprintln(os.Stderr, "bulkhead:", err)
 		return exitStatus(3)
 	}
+	accept(result)
 	live.finish(result)
 	for path, write := range map[string]func(io.Writer, *report.Result) error{f.json: report.WriteJSON, f.junit: report.WriteJUnit} {
 		if path == "" {
@@ -176,6 +193,22 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 		return exitStatus(status)
 	}
 	return nil
+}
+
+// acceptance returns what marks the verdicts of a result that --baseline accepts.
+func (f *runFlags) acceptance() (func(*report.Result), error) {
+	if f.baseline == "" {
+		return func(*report.Result) {}, nil
+	}
+	list, err := baseline.Read(f.baseline)
+	if err != nil {
+		return nil, err
+	}
+	known := func(id string) bool {
+		_, ok := claim.Get(id)
+		return ok
+	}
+	return func(r *report.Result) { list.Apply(r, known) }, nil
 }
 
 // output is a file that appears whole or not at all.

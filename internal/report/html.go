@@ -54,7 +54,9 @@ var pages = template.Must(template.New("").Funcs(template.FuncMap{
 type htmlClaim struct{ Claim }
 
 // Bad is true for what the page shows open.
-func (c htmlClaim) Bad() bool { return c.Verdict == Fail || c.Verdict == Broken }
+func (c htmlClaim) Bad() bool {
+	return (c.Verdict == Fail || c.Verdict == Broken) && c.Accepted == nil
+}
 
 // Why is the reason without the claim's own text, which stands above it.
 func (c htmlClaim) Why() string {
@@ -107,14 +109,14 @@ func WriteHTML(w io.Writer, r *Result) error {
 	}
 	for _, v := range []Verdict{Fail, Broken} {
 		for _, c := range r.Claims {
-			if c.Verdict == v {
+			if c.Verdict == v && c.Accepted == nil {
 				problems = append(problems, htmlClaim{c})
 			}
 		}
 	}
 	return render(w, "result", map[string]any{
 		"Title": "bulkhead: Linux " + r.Kernel.Release + " " + r.Kernel.Arch, "R": r, "Seconds": r.DurationMS / 1000,
-		"Whole": r.wholeProblems(), "Problems": problems, "Areas": areas, "Gaps": r.Missing(),
+		"Whole": r.wholeProblems(), "Problems": problems, "Accepted": r.accepted(), "Areas": areas, "Gaps": r.Missing(),
 		"Verdicts": allCounts(r.Summary), "Matrix": false,
 	})
 }

@@ -45,15 +45,17 @@ type junitMessage struct {
 }
 
 // WriteJUnit writes JUnit XML as GitLab, Jenkins and GitHub read it: a suite
-// an area; failed is a failure, broken an error.
+// an area; failed is a failure, broken an error. An accepted failure is skipped:
+// JUnit has no word for one that is known.
 func WriteJUnit(w io.Writer, r *Result) error {
 	seconds := func(ms float64) string { return fmt.Sprintf("%.6f", ms/1000) }
+	all := junitCount(r.Claims)
 	root := junitSuites{
-		Name: "bulkhead", Tests: len(r.Claims), Failures: r.Summary.Fail, Errors: r.Summary.Broken,
-		Skipped: r.Summary.Skip, Time: seconds(r.DurationMS),
+		Name: "bulkhead", Tests: len(r.Claims), Failures: all.Fail, Errors: all.Broken,
+		Skipped: all.Skip, Time: seconds(r.DurationMS),
 	}
 	for _, area := range byArea(r.Claims) {
-		sum, total := Count(area), 0.0
+		sum, total := junitCount(area), 0.0
 		suite := junitSuite{
 			Name: area[0].Area, Tests: len(area), Failures: sum.Fail, Errors: sum.Broken, Skipped: sum.Skip,
 			Timestamp: r.Started.Format("2006-01-02T15:04:05"),
@@ -63,12 +65,15 @@ func WriteJUnit(w io.Writer, r *Result) error {
 			jc := junitCase{Name: c.ID, Class: "bulkhead." + c.Area, Time: seconds(c.DurationMS), SystemOut: strings.Join(c.Evidence, "\n")}
 			first, _, _ := strings.Cut(c.Reason, "\n")
 			message := &junitMessage{Message: first, Text: c.Reason}
-			switch c.Verdict {
-			case Fail:
+			switch {
+			case c.Accepted != nil:
+				message.Message = fmt.Sprintf("%s, accepted until %s: %s", c.Verdict, c.Accepted.Expires, c.Accepted.Reason)
+				jc.Skipped = message
+			case c.Verdict == Fail:
 				jc.Failure = message
-			case Broken:
+			case c.Verdict == Broken:
 				jc.Error = message
-			case Skip:
+			case c.Verdict == Skip:
 				jc.Skipped = message
 			}
 			suite.Cases = append(suite.Cases, jc)
@@ -95,6 +100,18 @@ func WriteJUnit(w io.Writer, r *Result) error {
 	}
 	_, err := io.WriteString(w, "\n")
 	return err
+}
+
+// junitCount is Count with accepted failures among the skips.
+func junitCount(claims []Claim) Summary {
+	s := Count(claims)
+	for _, c := range claims {
+		if c.Verdict == Fail && c.Accepted != nil {
+			s.Fail--
+			s.Skip++
+		}
+	}
+	return s
 }
 
 // byArea groups claims by area, in the order they come in.

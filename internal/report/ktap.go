@@ -9,7 +9,8 @@ import (
 )
 
 // WriteKTAP writes the Kernel Test Anything Protocol, version 1, nested: a
-// test an area, in it one a claim. What is broken is "not ok" and says so; a
+// test an area, in it one a claim. What is broken is "not ok" and says so; an
+// accepted failure is "ok" with the directive XFAIL, as kselftest has it; a
 // leftover is a test of its own, because it has no claim.
 func WriteKTAP(w io.Writer, r *Result) error {
 	b := bufio.NewWriter(w)
@@ -28,20 +29,22 @@ func WriteKTAP(w io.Writer, r *Result) error {
 				fmt.Fprintf(b, "  # %s\n", d)
 			}
 			first, _, _ := strings.Cut(c.Reason, "\n")
-			switch c.Verdict {
-			case Pass:
+			switch {
+			case c.Verdict == Pass:
 				fmt.Fprintf(b, "  ok %d %s\n", j+1, name)
-			case Skip:
+			case c.Verdict == Skip:
 				fmt.Fprintf(b, "  ok %d %s # SKIP %s\n", j+1, name, ktapText(first))
+			case c.Accepted != nil:
+				fmt.Fprintf(b, "  ok %d %s # XFAIL %s (until %s)\n", j+1, name, ktapText(c.Accepted.Reason), c.Accepted.Expires)
 			default:
 				fmt.Fprintf(b, "  not ok %d %s\n", j+1, name)
 			}
 		}
-		s := Count(area)
+		s := junitCount(area)
 		switch {
 		case s.Fail+s.Broken > 0:
 			fmt.Fprintf(b, "not ok %d %s\n", i+1, area[0].Area)
-		case s.Pass == 0:
+		case s.Pass+Count(area).Fail == 0:
 			fmt.Fprintf(b, "ok %d %s # SKIP every claim was skipped\n", i+1, area[0].Area)
 		default:
 			fmt.Fprintf(b, "ok %d %s\n", i+1, area[0].Area)

@@ -23,23 +23,12 @@ func fence(s string) string {
 
 var words = map[Verdict]string{Pass: "passed", Fail: "failed", Broken: "broken", Skip: "skipped"}
 
-// Worst is what the result as a whole amounts to.
-func (r *Result) Worst() Verdict {
-	switch {
-	case r.Summary.Fail > 0:
-		return Fail
-	case r.ExitStatus(false) == 3:
-		return Broken
-	}
-	return Pass
-}
-
 // WriteMarkdown writes a summary as CI systems show it beside a job: the
 // counts, what failed and why, and what is missing.
 func WriteMarkdown(w io.Writer, r *Result) error {
 	b := bufio.NewWriter(w)
 	k := r.Kernel
-	fmt.Fprintf(b, "## bulkhead: %s on Linux %s %s\n\n", SummaryLine(r.Summary, false), md(k.Release), md(k.Arch))
+	fmt.Fprintf(b, "## bulkhead: %s on Linux %s %s\n\n", r.summaryLine(false), md(k.Release), md(k.Arch))
 	fmt.Fprintf(b, "%s, %s, cgroup %s, bulkhead %s, %.1f s\n\n", md(orElse(k.OS, "unknown system")),
 		map[bool]string{true: "as root", false: "as an ordinary user"}[k.Root], md(k.Cgroup), md(r.Tool.Version), r.DurationMS/1000)
 	for _, l := range r.wholeProblems() {
@@ -52,7 +41,7 @@ func WriteMarkdown(w io.Writer, r *Result) error {
 	}
 	for _, v := range []Verdict{Fail, Broken} {
 		for _, c := range r.Claims {
-			if c.Verdict != v {
+			if c.Verdict != v || c.Accepted != nil {
 				continue
 			}
 			fmt.Fprintf(b, "\n### %s: %s\n\n%s\n\n%s", v, md(c.ID), md(c.Text), fence(c.Reason))
@@ -62,6 +51,18 @@ func WriteMarkdown(w io.Writer, r *Result) error {
 			if c.Try != "" {
 				fmt.Fprintf(b, "\nBy hand:\n\n%s", fence(c.Try))
 			}
+		}
+	}
+	if accepted := r.accepted(); len(accepted) > 0 {
+		fmt.Fprintf(b, "\n### Accepted by %s\n\n| claim | verdict | until | why |\n|---|---|---|---|\n", md(r.Baseline.File))
+		for _, c := range accepted {
+			fmt.Fprintf(b, "| %s | %s | %s | %s |\n", md(c.ID), c.Verdict, c.Accepted.Expires, md(c.Accepted.Reason))
+		}
+	}
+	if r.Baseline != nil && len(r.Baseline.Notes) > 0 {
+		fmt.Fprintf(b, "\n### Entries of %s that accept nothing\n\n", md(r.Baseline.File))
+		for _, n := range r.Baseline.Notes {
+			fmt.Fprintf(b, "- line %d, %s: %s\n", n.Line, md(n.Claim), md(n.Why))
 		}
 	}
 	if groups := r.Missing(); len(groups) > 0 {

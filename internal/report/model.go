@@ -7,7 +7,7 @@ import "time"
 
 // SchemaVersion is the version of the result JSON. A reader accepts any minor
 // version of the same major one.
-const SchemaVersion = "1.1"
+const SchemaVersion = "1.2"
 
 // Verdict is what became of a claim.
 type Verdict string
@@ -42,8 +42,32 @@ type Result struct {
 	Selected int `json:"selected,omitempty"`
 	// Leftovers are the differences of the machine before and after.
 	Leftovers []string `json:"leftovers,omitempty"`
-	Summary   Summary  `json:"summary"`
-	Claims    []Claim  `json:"claims"`
+	// Baseline says what a list of accepted verdicts was good for, nil without.
+	Baseline *Baseline `json:"baseline,omitempty"`
+	Summary  Summary   `json:"summary"`
+	Claims   []Claim   `json:"claims"`
+}
+
+// Baseline is a list of accepted verdicts that a result was held against.
+type Baseline struct {
+	File string `json:"file"`
+	// Notes are the entries that accept nothing here.
+	Notes []BaselineNote `json:"notes"`
+}
+
+// BaselineNote is an entry of a baseline that accepts nothing, and why.
+type BaselineNote struct {
+	// Line is where the entry begins in the file, from 1.
+	Line  int    `json:"line"`
+	Claim string `json:"claim"`
+	Why   string `json:"why"`
+}
+
+// Acceptance is a baseline's word for a verdict that is known.
+type Acceptance struct {
+	Reason string `json:"reason"`
+	// Expires is the last day it counts, as "2027-01-31".
+	Expires string `json:"expires"`
 }
 
 // Tool says which bulkhead made the result.
@@ -90,12 +114,14 @@ type Claim struct {
 	// Reason is the message of a failure, what broke, or what is missing.
 	Reason string `json:"reason,omitempty"`
 	// Remedy says what would provide the missing feature.
-	Remedy     string   `json:"remedy,omitempty"`
-	Evidence   []string `json:"evidence,omitempty"`
-	DurationMS float64  `json:"duration_ms"`
-	Text       string   `json:"text"`
-	Source     []string `json:"source"`
-	Needs      []string `json:"needs"`
+	Remedy string `json:"remedy,omitempty"`
+	// Accepted is set when a baseline accepts the failure or the skip.
+	Accepted   *Acceptance `json:"accepted,omitempty"`
+	Evidence   []string    `json:"evidence,omitempty"`
+	DurationMS float64     `json:"duration_ms"`
+	Text       string      `json:"text"`
+	Source     []string    `json:"source"`
+	Needs      []string    `json:"needs"`
 	// Contrast says what the same probe shows without the feature.
 	Contrast string `json:"contrast,omitempty"`
 	// Since is the first kernel release that keeps the claim, as "5.12".
@@ -125,7 +151,8 @@ func Count(claims []Claim) Summary {
 
 // ExitStatus is the exit status of a run with this result: 0 nothing failed,
 // 1 a claim failed, 3 something was broken when nothing failed. strict counts
-// a skipped core claim as failed. A run that verified nothing is broken.
+// a skipped core claim as failed. What a baseline accepts does not count. A run
+// that verified nothing is broken.
 func (r *Result) ExitStatus(strict bool) int {
 	status := 0
 	verified := false
@@ -135,9 +162,12 @@ func (r *Result) ExitStatus(strict bool) int {
 	for _, c := range r.Claims {
 		switch c.Verdict {
 		case Fail:
-			return 1
+			if c.Accepted == nil {
+				return 1
+			}
+			verified = true
 		case Skip:
-			if strict && c.Core {
+			if strict && c.Core && c.Accepted == nil {
 				return 1
 			}
 		case Pass:

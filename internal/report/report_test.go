@@ -54,7 +54,7 @@ func TestReadTellsWhatIsBroken(t *testing.T) {
 	edit := func(old, new string) string { return strings.Replace(good.String(), old, new, 1) }
 	for name, raw := range map[string]string{
 		"empty": "", "blank": " \n", "no JSON": "hello", "list": "[]", "object": "{}", "other JSON": `{"version":"1.0"}`,
-		"major": edit(`"1.1"`, `"2.0"`), "no version": edit(`"1.1"`, `""`), "word": edit(`"1.1"`, `"1.x"`),
+		"major": edit(`"`+SchemaVersion+`"`, `"2.0"`), "no version": edit(`"1.1"`, `""`), "word": edit(`"1.1"`, `"1.x"`),
 		"verdict": edit(`"verdict": "pass"`, `"verdict": "maybe"`), "twice": edit(`claim-001"`, `claim-000"`),
 		"summary": edit(`"fail": 1`, `"fail": 0`), "kernel": edit(`"release": "6.12.1-test"`, `"release": ""`),
 		"more": good.String() + "{}", "type": edit(`"seed": 7`, `"seed": "7"`), "id": edit(`"chroot/claim-000"`, `"nothing"`),
@@ -64,7 +64,7 @@ func TestReadTellsWhatIsBroken(t *testing.T) {
 			t.Errorf("%s: error %v, want one line", name, err)
 		}
 	}
-	newer := edit(`"1.1"`, `"1.9", "invented": [1]`)
+	newer := edit(`"`+SchemaVersion+`"`, `"1.9", "invented": [1]`)
 	if _, err := Read([]byte(newer)); err != nil {
 		t.Errorf("a newer minor version is refused: %v", err)
 	}

@@ -61,6 +61,25 @@ func SummaryLine(s Summary, color bool) string {
 	return strings.Join(parts, ", ")
 }
 
+// summaryLine is SummaryLine with how much of it a baseline accepts.
+func (r *Result) summaryLine(color bool) string {
+	line := SummaryLine(r.Summary, color)
+	if n := len(r.accepted()); n > 0 {
+		line += fmt.Sprintf(" (%d accepted)", n)
+	}
+	return line
+}
+
+// accepted are the claims whose verdict a baseline accepts.
+func (r *Result) accepted() (claims []Claim) {
+	for _, c := range r.Claims {
+		if c.Accepted != nil {
+			claims = append(claims, c)
+		}
+	}
+	return claims
+}
+
 type count struct {
 	verdict Verdict
 	count   int
@@ -104,7 +123,7 @@ func WriteTerminal(w io.Writer, r *Result, o TerminalOptions) {
 	}
 	for _, v := range []Verdict{Fail, Broken} {
 		for _, c := range r.Claims {
-			if c.Verdict != v {
+			if c.Verdict != v || c.Accepted != nil {
 				continue
 			}
 			// One cause can break them all: it is told once.
@@ -115,6 +134,19 @@ func WriteTerminal(w io.Writer, r *Result, o TerminalOptions) {
 				continue
 			}
 			writeProblem(w, c, o)
+		}
+	}
+	if accepted := r.accepted(); len(accepted) > 0 {
+		fmt.Fprintf(w, "\nAccepted by %s:\n", r.Baseline.File)
+		for _, c := range accepted {
+			fmt.Fprintf(w, "  %s %s, until %s\n", paint(c.Verdict, fmt.Sprintf("%-6s", c.Verdict), o.Color), c.ID, c.Accepted.Expires)
+			fmt.Fprintf(w, "         %s\n", wrap(c.Accepted.Reason, 9, o.Width))
+		}
+	}
+	if r.Baseline != nil && len(r.Baseline.Notes) > 0 {
+		fmt.Fprintf(w, "\nEntries of %s that accept nothing:\n", r.Baseline.File)
+		for _, n := range r.Baseline.Notes {
+			fmt.Fprintf(w, "  line %d, %s\n    %s\n", n.Line, n.Claim, wrap(n.Why, 4, o.Width))
 		}
 	}
 	for i, g := range r.Missing() {
@@ -132,7 +164,7 @@ func WriteTerminal(w io.Writer, r *Result, o TerminalOptions) {
 			fmt.Fprintf(w, "  %s\n", wrap(l, 2, o.Width))
 		}
 	}
-	fmt.Fprintf(w, "\n%s in %.1f s\n", SummaryLine(r.Summary, o.Color), r.DurationMS/1000)
+	fmt.Fprintf(w, "\n%s in %.1f s\n", r.summaryLine(o.Color), r.DurationMS/1000)
 }
 
 // writeAreas writes a line an area, counts in columns; a count that is none
