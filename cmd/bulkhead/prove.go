@@ -30,7 +30,12 @@ func newProveCommand() *cobra.Command {
 		Short: "Show that claims can fail, by letting the kernel lie to them",
 		Long: `Run claims under a supervisor that misbehaves as a kernel with one bug would, one
 lie at a time, and say which claims notice which lie. A claim that notices none is
-a survivor.
+a survivor. A claim is told the two most telling of the lies that it is known to
+notice, or with --all every one of those; --lie chooses lies by name, for the claims
+that are known to notice them, for the claims that are named too, or with --all for
+every claim.
+
+It needs ptrace(2) and seccomp(2), and no more rights than bulkhead run.
 
 Exit status: 0 every claim caught a lie or is an accepted survivor, 1 a survivor or
 a lie that was never told, 2 wrong usage, 3 the claims could not be run.`,
@@ -99,7 +104,7 @@ a lie that was never told, 2 wrong usage, 3 the claims could not be run.`,
 	fl.StringSliceVar(&f.areas, "area", nil, "only claims of these `AREAS`, as chroot,net")
 	fl.StringSliceVar(&f.skips, "skip", nil, "not the claims with these `IDS`")
 	fl.StringSliceVar(&lies, "lie", nil, "tell only the lies with these `NAMES`")
-	fl.BoolVar(&all, "all", false, "tell every lie to every claim, not only to those known to notice it")
+	fl.BoolVar(&all, "all", false, "tell every lie that a claim is known to notice, or those of --lie to every claim")
 	fl.StringVar(&learn, "learn", "", "find lies that the claims notice, and append the pairs to `FILE`, as in internal/lie/noticed.txt")
 	fl.IntVar(&f.procs, "procs", 0, "how many specs at a time (default two a core)")
 	fl.DurationVar(&f.timeout, "timeout", claim.DefaultTimeout, "what one claim may take")

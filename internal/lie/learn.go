@@ -6,10 +6,6 @@ import (
 	"runtime"
 	"sort"
 	"strings"
-	"sync"
-	"time"
-
-	"bulkhead/internal/claim"
 )
 
 const (
@@ -25,71 +21,37 @@ func Learn(ctx context.Context, o Options, found func(Pair)) error {
 	if err := Supported(); err != nil {
 		return err
 	}
-	if o.Timeout == 0 {
-		o.Timeout = 10 * time.Second
-	}
 	if o.Procs <= 0 {
 		o.Procs = 2 * runtime.NumCPU()
 	}
-	var mu sync.Mutex
-	for _, serial := range []bool{false, true} {
-		var ids []string
+	var watched []Pair
+	for _, id := range o.Claims {
+		watched = append(watched, Pair{Lie: honestName, Claim: id})
+	}
+	untried := map[string][]string{}
+	err := tellAll(ctx, o, watched, func(p Pair, a account) { untried[p.Claim] = candidates(a.Could) })
+	caught := map[string]int{}
+	for n := 0; err == nil && n < atMost; n++ {
+		var round []Pair
 		for _, id := range o.Claims {
-			if c, ok := claim.Get(id); ok && c.Serial == serial {
-				ids = append(ids, id)
+			if rest := untried[id]; len(rest) > 0 && caught[id] < enough {
+				round = append(round, Pair{Lie: rest[0], Claim: id})
+				untried[id] = rest[1:]
 			}
 		}
-		procs := o.Procs
-		if serial {
-			procs = 1
-		}
-		each(procs, len(ids), func(i int) {
-			_, a, err := one(ctx, o, honestName, ids[i])
-			if err != nil {
-				return
+		err = tellAll(ctx, o, round, func(p Pair, _ account) {
+			if p.Outcome == Caught {
+				caught[p.Claim]++
 			}
-			caught := 0
-			for n, name := range candidates(a.Could) {
-				if caught >= enough || n >= atMost || ctx.Err() != nil {
-					return
-				}
-				pair := try(ctx, o, Pair{Lie: name, Claim: ids[i]})
-				if pair.Outcome == Caught {
-					caught++
-				}
-				mu.Lock()
-				found(pair)
-				mu.Unlock()
-			}
+			found(p)
 		})
 	}
-	return ctx.Err()
+	return err
 }
 
 // candidates orders lies by how well they stand for a bug: those of their own,
 // then the families, then single calls.
 func candidates(could map[string]int) []string {
-	rank := func(name string) int {
-		call, _, _ := strings.Cut(name, ":")
-		switch {
-		case single[name] != nil:
-			return 0
-		case (call == "clone" || call == "wait4" || call == "ioctl" || call == "socket") && !strings.Contains(name, ":allowed:"):
-			// What the harness itself cannot do without.
-			return 7
-		case strings.Contains(name, ":allowed:"):
-			return 1
-		case strings.HasSuffix(name, ":lost"):
-			return 2
-		case strings.HasSuffix(name, ":changed"), strings.HasSuffix(name, ":output"), strings.HasSuffix(name, ":halved"):
-			return 3
-		case name[len(name)-1] > '9':
-			return 4
-		case strings.Contains(name, ":changed:"), strings.Contains(name, ":output:"):
-			return 5
-		}
-		return 6
-	}
 	var names []string
 	for name, n := range could {
 		if _, ok := ByName(name); !ok {
@@ -109,4 +71,27 @@ func candidates(could map[string]int) []string {
 		return names[i] < names[j]
 	})
 	return names
+}
+
+// rank orders lies by how well they stand for a bug.
+func rank(name string) int {
+	call, _, _ := strings.Cut(name, ":")
+	switch {
+	case single[name] != nil:
+		return 0
+	case (call == "clone" || call == "wait4" || call == "ioctl" || call == "socket") && !strings.Contains(name, ":allowed:"):
+		// What the harness itself cannot do without.
+		return 7
+	case strings.Contains(name, ":allowed:"):
+		return 1
+	case strings.HasSuffix(name, ":lost"):
+		return 2
+	case strings.HasSuffix(name, ":changed"), strings.HasSuffix(name, ":output"), strings.HasSuffix(name, ":halved"):
+		return 3
+	case name[len(name)-1] > '9':
+		return 4
+	case strings.Contains(name, ":changed:"), strings.Contains(name, ":output:"):
+		return 5
+	}
+	return 6
 }

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"sort"
 	"strings"
+	"sync"
 )
 
 // Lie is one misbehaviour of the kernel, told at the system call boundary.
@@ -30,7 +31,7 @@ type Lie struct {
 func (l *Lie) concerns(nr uintptr) bool { return slices.Contains(l.calls, nr) }
 
 // Claims are the IDs of the claims that are known to notice the lie.
-func (l *Lie) Claims() []string { return noticed[l.Name] }
+func (l *Lie) Claims() []string { return noticed().claims[l.Name] }
 
 // table says which claims notice which lies: a line for each pair, the lie's
 // name and the claim's ID. bulkhead prove --learn writes it.
@@ -38,14 +39,22 @@ func (l *Lie) Claims() []string { return noticed[l.Name] }
 //go:embed noticed.txt
 var table string
 
-var noticed = readTable(table)
+// pairs are the claims of each lie, and the lies of each claim, the most telling
+// first.
+type pairs struct{ claims, lies map[string][]string }
 
-func readTable(text string) map[string][]string {
-	t := map[string][]string{}
+var noticed = sync.OnceValue(func() pairs { return readTable(table) })
+
+func readTable(text string) pairs {
+	t := pairs{map[string][]string{}, map[string][]string{}}
 	for _, line := range strings.Split(text, "\n") {
-		if fields := strings.Fields(line); len(fields) > 1 {
-			t[fields[0]] = append(t[fields[0]], fields[1:]...)
+		if fields := strings.Fields(line); len(fields) == 2 {
+			t.claims[fields[0]] = append(t.claims[fields[0]], fields[1])
+			t.lies[fields[1]] = append(t.lies[fields[1]], fields[0])
 		}
+	}
+	for _, names := range t.lies {
+		sort.SliceStable(names, func(i, j int) bool { return rank(names[i]) < rank(names[j]) })
 	}
 	return t
 }
@@ -57,7 +66,7 @@ func All() []*Lie {
 	for name := range single {
 		names[name] = name != honestName && name != quietName
 	}
-	for name := range noticed {
+	for name := range noticed().claims {
 		names[name] = true
 	}
 	var all []*Lie

@@ -165,7 +165,7 @@ func TestKilledSupervisorLeavesNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	end, err := supervise(cmd, quietName)
+	end, err := supervise(cmd, plan{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -201,7 +201,7 @@ func TestRefusedWhereProcessesMayNotBeTraced(t *testing.T) {
 }
 
 func TestTableNamesLiesAndClaimsThatExist(t *testing.T) {
-	for name, ids := range noticed {
+	for name, ids := range noticed().claims {
 		if _, ok := ByName(name); !ok {
 			t.Errorf("noticed.txt: no lie is named %s", name)
 		}

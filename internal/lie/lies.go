@@ -16,8 +16,9 @@ const honestName = "honest"
 // quietName is the lie that is none, and looks at nothing.
 const quietName = "quiet"
 
-// fenced are calls that are never carried out while the kernel lies: what an
-// isolation that was left out would let through to the machine itself.
+// fenced are calls that are never carried out while the kernel lies, and fail
+// with EPERM: what an isolation that was left out would let through to the
+// machine itself.
 var fenced = []uintptr{
 	unix.SYS_CLOCK_SETTIME, unix.SYS_SETTIMEOFDAY, unix.SYS_CLOCK_ADJTIME, unix.SYS_ADJTIMEX,
 	unix.SYS_INIT_MODULE, unix.SYS_FINIT_MODULE, unix.SYS_DELETE_MODULE, unix.SYS_KEXEC_LOAD, unix.SYS_SWAPOFF, unix.SYS_SWAPON,

@@ -11,11 +11,13 @@ import (
 	"sync"
 	"time"
 
-	"bulkhead/internal/claim"
 	"bulkhead/internal/machine"
 	"bulkhead/internal/report"
 	"bulkhead/internal/run"
 )
+
+// telling is how many lies a claim is told by default.
+const telling = 2
 
 // probeName is the argv[0] of a worker that does nothing, to see whether one
 // can be traced here.
@@ -73,10 +75,10 @@ type Proof struct {
 type Options struct {
 	// Claims are the IDs of the claims to prove.
 	Claims []string
-	// Lies are the lies to tell; nil is every lie.
+	// Lies are the lies to tell to the claims that are known to notice them; nil
+	// is for each claim the most telling of those that it is known to notice.
 	Lies []*Lie
-	// All tells every lie to every claim, instead of to those that are known to
-	// notice it.
+	// All tells every lie that a claim is known to notice, or Lies to every claim.
 	All     bool
 	Procs   int
 	Timeout time.Duration
@@ -95,9 +97,6 @@ func Prove(ctx context.Context, o Options) (*Proof, error) {
 	if o.Procs <= 0 {
 		o.Procs = 2 * runtime.NumCPU()
 	}
-	if o.Lies == nil {
-		o.Lies = All()
-	}
 	begun := time.Now()
 	if err := machine.CleanStale(); err != nil {
 		return nil, err
@@ -115,30 +114,18 @@ func Prove(ctx context.Context, o Options) (*Proof, error) {
 	for _, id := range p.Claims {
 		passing[id] = true
 	}
-	var together, alone []Pair
-	for _, l := range o.Lies {
-		ids := l.Claims()
-		if o.All {
-			ids = p.Claims
-		}
-		for _, id := range ids {
-			if !passing[id] {
-				continue
-			}
-			if c, ok := claim.Get(id); ok && c.Serial {
-				alone = append(alone, Pair{Lie: l.Name, Claim: id})
-			} else {
-				together = append(together, Pair{Lie: l.Name, Claim: id})
-			}
-		}
-	}
+	pairs := o.pairs(passing)
 	if ctx.Err() != nil {
 		return nil, errors.New("interrupted")
 	}
-	p.tell(ctx, o, together, o.Procs, len(together)+len(alone))
-	p.tell(ctx, o, alone, 1, len(together)+len(alone))
-	if ctx.Err() != nil {
-		return nil, errors.New("interrupted")
+	err = tellAll(ctx, o, pairs, func(pair Pair, _ account) {
+		p.Pairs = append(p.Pairs, pair)
+		if o.Progress != nil {
+			o.Progress(len(p.Pairs), len(pairs), pair)
+		}
+	})
+	if err != nil {
+		return nil, err
 	}
 	caught := map[string]bool{}
 	for _, pair := range p.Pairs {
@@ -170,29 +157,109 @@ func Prove(ctx context.Context, o Options) (*Proof, error) {
 	return p, nil
 }
 
-// one runs a claim in a worker of its own, under a lie.
-func one(ctx context.Context, o Options, lieName, id string) (report.Claim, account, error) {
-	var a account
-	found, err := run.Verify(ctx, run.Options{
-		Claims: []string{id}, Procs: 1, Timeout: o.Timeout, Env: o.Env,
+// pairs are what is to be told to the claims, the most telling lies of a claim
+// first.
+func (o Options) pairs(claims map[string]bool) []Pair {
+	var pairs []Pair
+	if o.Lies != nil {
+		for _, l := range o.Lies {
+			ids := l.Claims()
+			if o.All {
+				ids = o.Claims
+			}
+			for _, id := range ids {
+				if claims[id] {
+					pairs = append(pairs, Pair{Lie: l.Name, Claim: id})
+				}
+			}
+		}
+		return pairs
+	}
+	for _, id := range o.Claims {
+		if !claims[id] {
+			continue
+		}
+		lies := noticed().lies[id]
+		if !o.All {
+			lies = lies[:min(len(lies), telling)]
+		}
+		for _, name := range lies {
+			pairs = append(pairs, Pair{Lie: name, Claim: id})
+		}
+	}
+	return pairs
+}
+
+// tellAll tells each pair's lie to its claim, and calls found for each with the
+// supervisor's account. Claims run once in a round, so there are as many rounds
+// as one claim has pairs.
+func tellAll(ctx context.Context, o Options, pairs []Pair, found func(Pair, account)) error {
+	for len(pairs) > 0 {
+		round, ids := plan{}, []string{}
+		var rest []Pair
+		for _, pair := range pairs {
+			if _, has := round[pair.Claim]; has {
+				rest = append(rest, pair)
+				continue
+			}
+			round[pair.Claim] = pair.Lie
+			ids = append(ids, pair.Claim)
+		}
+		if err := tellRound(ctx, o, ids, round, found); err != nil {
+			return err
+		}
+		pairs = rest
+	}
+	return nil
+}
+
+func tellRound(ctx context.Context, o Options, ids []string, round plan, found func(Pair, account)) error {
+	var mu sync.Mutex
+	accounts := map[string]account{}
+	verdicts, err := run.Verify(ctx, run.Options{
+		Claims: ids, Procs: o.Procs, Timeout: o.Timeout, Env: o.Env, StageEach: true,
 		Wrap: func(cmd *exec.Cmd) (func() error, error) {
-			end, err := supervise(cmd, lieName)
+			end, err := supervise(cmd, round)
 			if err != nil {
 				return nil, err
 			}
-			return func() (err error) {
-				a, err = end()
+			return func() error {
+				all, err := end()
+				mu.Lock()
+				defer mu.Unlock()
+				for _, a := range all {
+					accounts[a.Claim] = a
+				}
 				return err
 			}, nil
 		},
 	})
+	if ctx.Err() != nil {
+		return errors.New("interrupted")
+	}
 	if err != nil {
-		return report.Claim{}, a, err
+		return err
 	}
-	if len(found) != 1 {
-		return report.Claim{}, a, fmt.Errorf("%s has no verdict", id)
+	for _, c := range verdicts {
+		found(judge(Pair{Lie: round[c.ID], Claim: c.ID}, c, accounts[c.ID]), accounts[c.ID])
 	}
-	return found[0], a, nil
+	return nil
+}
+
+// judge says what became of a pair.
+func judge(pair Pair, c report.Claim, a account) Pair {
+	pair.Told, pair.Message = a.Told, c.Reason
+	switch {
+	case a.Err != "":
+		pair.Outcome, pair.Message = Broken, a.Err
+	case c.Verdict == report.Broken && strings.HasPrefix(c.Reason, run.WorkerLost):
+		pair.Outcome = Broken
+	case a.Told == 0:
+		pair.Outcome = NeverTold
+	default:
+		pair.Outcome = map[report.Verdict]Outcome{report.Pass: Missed, report.Fail: Caught, report.Broken: Broken, report.Skip: Skipped}[c.Verdict]
+	}
+	return pair
 }
 
 // honest sorts the claims by whether they pass when nobody lies.
@@ -200,7 +267,7 @@ func (p *Proof) honest(ctx context.Context, o Options) error {
 	verdicts := map[string]report.Claim{}
 	found, err := run.Verify(ctx, run.Options{Claims: o.Claims, Procs: o.Procs, Timeout: o.Timeout, Env: o.Env,
 		Wrap: func(cmd *exec.Cmd) (func() error, error) {
-			end, err := supervise(cmd, quietName)
+			end, err := supervise(cmd, plan{})
 			if err != nil {
 				return nil, err
 			}
@@ -227,55 +294,4 @@ func (p *Proof) honest(ctx context.Context, o Options) error {
 		}
 	}
 	return nil
-}
-
-func (p *Proof) tell(ctx context.Context, o Options, pairs []Pair, procs, all int) {
-	var mu sync.Mutex
-	each(procs, len(pairs), func(i int) {
-		if ctx.Err() != nil {
-			return
-		}
-		pair := try(ctx, o, pairs[i])
-		mu.Lock()
-		defer mu.Unlock()
-		p.Pairs = append(p.Pairs, pair)
-		if o.Progress != nil {
-			o.Progress(len(p.Pairs), all, pair)
-		}
-	})
-}
-
-// try tells one lie to one claim.
-func try(ctx context.Context, o Options, pair Pair) Pair {
-	c, a, err := one(ctx, o, pair.Lie, pair.Claim)
-	pair.Told, pair.Message = a.Told, c.Reason
-	switch {
-	case err != nil:
-		pair.Outcome, pair.Message = Broken, err.Error()
-	case c.Verdict == report.Broken && strings.HasPrefix(c.Reason, run.WorkerLost):
-		pair.Outcome = Broken
-	case a.Told == 0:
-		pair.Outcome = NeverTold
-	default:
-		pair.Outcome = map[report.Verdict]Outcome{report.Pass: Missed, report.Fail: Caught, report.Broken: Broken, report.Skip: Skipped}[c.Verdict]
-	}
-	return pair
-}
-
-// each calls f for 0…n-1, so many at a time.
-func each(procs, n int, f func(int)) {
-	next := make(chan int)
-	var all sync.WaitGroup
-	for range min(procs, n) {
-		all.Go(func() {
-			for i := range next {
-				f(i)
-			}
-		})
-	}
-	for i := range n {
-		next <- i
-	}
-	close(next)
-	all.Wait()
 }

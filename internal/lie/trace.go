@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -40,25 +41,57 @@ type task struct {
 }
 
 type tracer struct {
-	lie     *Lie
-	tell    func(*Call) bool
-	worker  int
-	tasks   map[int]*task
-	account account
+	worker int
+	tasks  map[int]*task
 	// stoppedGroups counts the tasks that a stop signal holds.
 	stoppedGroups int
-	err           error
+
+	// mu guards what changes with the claim, below; it is held while a stop is
+	// served.
+	mu      sync.Mutex
+	lie     *Lie
+	tell    func(*Call) bool
+	account account
+	err     error
 }
 
-func newTracer(l *Lie, worker int) *tracer {
-	t := &tracer{lie: l, worker: worker, tasks: map[int]*task{worker: {known: true}}}
-	if l.Name == honestName {
-		t.account.Could = map[string]int{}
-		t.tell = t.record
-	} else {
-		t.tell = l.start()
-	}
+func newTracer(worker int) *tracer {
+	t := &tracer{worker: worker, tasks: map[int]*task{worker: {known: true}}}
+	t.begin("")
 	return t
+}
+
+// begin tells a lie from now on; "" is none.
+func (t *tracer) begin(name string) {
+	if name == "" {
+		name = quietName
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.lie, t.account, t.err = single[quietName], account{}, nil
+	l, ok := ByName(name)
+	switch {
+	case !ok:
+		t.err = fmt.Errorf("no lie is named %q", name)
+	case l.Name == honestName:
+		t.lie, t.account.Could, t.tell = l, map[string]int{}, t.record
+		return
+	default:
+		t.lie = l
+	}
+	t.tell = t.lie.start()
+}
+
+// end returns the account since begin, and tells no lie from now on.
+func (t *tracer) end() account {
+	t.mu.Lock()
+	a := t.account
+	if t.err != nil {
+		a.Err = t.err.Error()
+	}
+	t.mu.Unlock()
+	t.begin("")
+	return a
 }
 
 const traceOptions = unix.PTRACE_O_TRACEFORK | unix.PTRACE_O_TRACEVFORK | unix.PTRACE_O_TRACECLONE |
@@ -77,7 +110,7 @@ func (t *tracer) run() (unix.WaitStatus, error) {
 		case errors.Is(err, unix.EINTR):
 			continue
 		case errors.Is(err, unix.ECHILD):
-			return status, t.err
+			return status, nil
 		case err != nil:
 			return status, fmt.Errorf("wait4: %w", err)
 		}
@@ -91,7 +124,9 @@ func (t *tracer) run() (unix.WaitStatus, error) {
 			}
 			continue
 		}
+		t.mu.Lock()
 		t.stopped(tid, ws)
+		t.mu.Unlock()
 	}
 }
 
@@ -257,11 +292,13 @@ func (t *tracer) entered(tid int, tk *task) {
 	for i := range c.args {
 		c.args[i] = *argument(&c.regs, i)
 	}
-	switch {
-	case t.lie.concerns(c.Nr) && t.tell(c):
+	told := t.lie.concerns(c.Nr) && t.tell(c)
+	if !told && isFenced(c) && t.lie.Name != honestName && t.lie.Name != quietName {
+		c.Answer(-int(unix.EPERM))
+		told = c.after != nil && c.after(c)
+	}
+	if told {
 		t.account.Told++
-	case isFenced(c) && t.lie.Name != honestName:
-		c.Answer(0)
 	}
 	if c.Nr == unix.SYS_READ && !c.skipped && (behind(c, c.Arg(0), "status") || behind(c, c.Arg(0), "stat")) {
 		after := c.after

@@ -36,6 +36,9 @@ type Options struct {
 	Seed int64
 	// Timeout is what one spec may take; 0 is claim.DefaultTimeout.
 	Timeout time.Duration
+	// StageEach gives each claim a stage of its own, so that what went wrong in
+	// one is not seen in the next.
+	StageEach bool
 	// Env is added to the environment of the specs.
 	Env []string
 	// Version is the version of the tool, for the result.
@@ -199,6 +202,9 @@ func (c *controller) work(ctx context.Context) bool {
 		// A Ctrl-C is for the controller to pass on.
 		SysProcAttr: &syscall.SysProcAttr{Setpgid: true},
 	}
+	if c.options.StageEach {
+		cmd.Env = append(cmd.Env, stageEachVariable+"=1")
+	}
 	end := func() error { return nil }
 	if c.options.Wrap != nil {
 		if end, err = c.options.Wrap(cmd); err != nil {
@@ -229,7 +235,7 @@ func (c *controller) work(ctx context.Context) bool {
 	lines := bufio.NewScanner(ours)
 	lines.Buffer(nil, 1<<24)
 	for lines.Scan() {
-		var m message
+		var m Message
 		if json.Unmarshal(lines.Bytes(), &m) != nil {
 			break
 		}
@@ -240,7 +246,7 @@ func (c *controller) work(ctx context.Context) bool {
 		case m.Ask != "":
 			answer := "no\n"
 			if ctx.Err() == nil && c.grant(m.Ask) {
-				current, answer = m.Ask, "yes\n"
+				current, answer = m.Ask, Yes
 				served++
 			}
 			// A worker that is gone ends the loop at its next line.

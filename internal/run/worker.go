@@ -9,7 +9,6 @@ import (
 	"encoding/json"
 	"os"
 	"strconv"
-	"strings"
 
 	"github.com/onsi/ginkgo/v2"
 	"github.com/onsi/gomega"
@@ -26,13 +25,19 @@ const (
 	// workerFD is the descriptor on which a worker talks to the controller.
 	workerFD     = 3
 	seedVariable = "BULKHEAD_SEED"
+	// stageEachVariable is set for Options.StageEach.
+	stageEachVariable = "BULKHEAD_STAGE_EACH"
 )
 
-// message is a line from a worker: a claim it asks for, or one it finished.
-type message struct {
+// Message is a line from a worker: a claim it asks for, to be answered with
+// Yes or another line, or one it finished.
+type Message struct {
 	Ask  string        `json:"ask,omitempty"`
 	Done *report.Claim `json:"done,omitempty"`
 }
+
+// Yes grants a claim to the worker that asked for it.
+const Yes = "yes\n"
 
 // silent is the testing.T of a Ginkgo that is not run by go test.
 type silent struct{}
@@ -45,19 +50,23 @@ func Work() int {
 	conn := os.NewFile(workerFD, "controller")
 	lines, enc := bufio.NewReader(conn), json.NewEncoder(conn)
 	claim.Take = func(id string) bool {
-		if enc.Encode(message{Ask: id}) != nil {
+		if enc.Encode(Message{Ask: id}) != nil {
 			os.Exit(3)
 		}
 		answer, err := lines.ReadString('\n')
 		if err != nil {
 			os.Exit(3)
 		}
-		return strings.TrimSpace(answer) == "yes"
+		return answer == Yes
 	}
 	gomega.RegisterFailHandler(ginkgo.Fail)
+	stageEach := os.Getenv(stageEachVariable) != ""
 	ginkgo.ReportAfterEach(func(spec ginkgo.SpecReport) {
 		if c, ran := claim.Judge(spec); ran {
-			if enc.Encode(message{Done: &c}) != nil {
+			if stageEach {
+				harness.Close()
+			}
+			if enc.Encode(Message{Done: &c}) != nil {
 				os.Exit(3)
 			}
 		}

@@ -27,18 +27,24 @@ const (
 	linkTime = 5 * time.Second
 )
 
-// once is try, remembered: what a kernel offers does not change while a process
-// runs. That time ran out is no answer, and neither is a panic.
+// once is try, remembered for the stage that it was tried on. That time ran out
+// is no answer, and neither is a panic.
 func once(try func(context.Context) error) func(context.Context) error {
 	var mu sync.Mutex
-	var known bool
+	var known *harness.Stage
 	var answer error
 	return func(ctx context.Context) error {
 		mu.Lock()
 		defer mu.Unlock()
-		if !known {
-			answer = try(ctx)
-			known = ctx.Err() == nil
+		stage, err := harness.CurrentStage()
+		if err != nil {
+			return err
+		}
+		if known != stage {
+			answer, known = try(ctx), nil
+			if ctx.Err() == nil {
+				known = stage
+			}
 		}
 		return answer
 	}
