@@ -21,8 +21,10 @@ type Call struct {
 	regs    unix.PtraceRegs
 	changed bool
 	skipped bool
-	after   func(*Call) bool
-	err     error
+	// again is true when the call is to be made once more.
+	again bool
+	after func(*Call) bool
+	err   error
 	// dry is true when it is only asked whether a lie could be told: nothing is
 	// changed outside of this value.
 	dry bool
@@ -53,6 +55,42 @@ func (c *Call) Answer(ret int) {
 func (c *Call) After(f func(*Call) bool) bool {
 	c.after = f
 	return false
+}
+
+// Become has another call made instead; its result is not the first's, so Again
+// must follow.
+func (c *Call) Become(nr uintptr, args ...uint64) {
+	if c.dry {
+		return
+	}
+	c.note(setNumber(c.tid, &c.regs, int64(nr)))
+	for i, a := range args {
+		*argument(&c.regs, i) = a
+	}
+	c.changed = true
+}
+
+// Again has the call made once more, with the arguments that it was entered with
+// but for the first. It is for After.
+func (c *Call) Again(first uint64) {
+	if c.dry {
+		return
+	}
+	for i, a := range c.args {
+		*argument(&c.regs, i) = a
+	}
+	*argument(&c.regs, 0) = first
+	rewind(&c.regs, c.Nr)
+	c.changed, c.again = true, true
+}
+
+// Place puts bytes into memory that the process does not use, and returns where.
+func (c *Call) Place(b []byte) uintptr {
+	// Below the red zone of the stack.
+	const below = 512
+	addr := (uintptr(stackPointer(&c.regs)) - below) &^ 15
+	c.Write(addr, b)
+	return addr
 }
 
 // Result is what the call returned; an errno is negative.
@@ -154,6 +192,16 @@ func (c *Call) Domain(fd uintptr) int {
 // sends, of its first piece.
 func (c *Call) Sent() (addr uintptr, n int) {
 	if c.Nr == unix.SYS_SENDMSG {
+		iov := uintptr(c.Uint64(c.Arg(1) + 16))
+		return uintptr(c.Uint64(iov)), int(c.Uint64(iov + 8))
+	}
+	return c.Arg(1), int(c.Arg(2))
+}
+
+// Received is the address and the size of what recvfrom(2), recvmsg(2) or read(2)
+// receives into, of its first piece.
+func (c *Call) Received() (addr uintptr, n int) {
+	if c.Nr == unix.SYS_RECVMSG {
 		iov := uintptr(c.Uint64(c.Arg(1) + 16))
 		return uintptr(c.Uint64(iov)), int(c.Uint64(iov + 8))
 	}

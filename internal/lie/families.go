@@ -30,7 +30,17 @@ import (
 //	readlink:FILE:changed    every digit in the link is another
 //	CALL:output              a number or word that it writes to memory is another
 //	netlink:REQUEST:lost     the request is acknowledged and not carried out
+//	netlink:REQUEST:elsewhere
+//	                         it is carried out on lo
+//	netlink:REQUEST:without:ATTRIBUTE
+//	                         it is carried out as if it had not the attribute
+//	netlink:reply:empty      a dump has no entries
+//	netlink:reply:halved     every second entry is left out
 //	packets:lost             what a network socket sends gets nowhere
+//	packets:halved           only the first half of it is sent
+//	packets:back             it arrives at the sender's own lo
+//	packets:altered          a bit of what is received is another
+//	packets:everywhere       every packet socket sees every frame
 //	list:DIR:empty           the directory has no entries
 //	list:DIR:halved          every second entry is left out
 //

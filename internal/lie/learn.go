@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"slices"
 	"sort"
 	"strings"
 )
@@ -15,8 +16,9 @@ const (
 )
 
 // Learn finds for each claim lies that it notices: it watches what the claim
-// calls and tries one after another what could be told about that. found is
-// called for each attempt, one call at a time.
+// calls and tries one after another what could be told about that and is not known
+// to be noticed. With Lies, only those are tried, and all of them. found is called
+// for each attempt, one call at a time.
 func Learn(ctx context.Context, o Options, found func(Pair)) error {
 	if err := Supported(); err != nil {
 		return err
@@ -29,15 +31,23 @@ func Learn(ctx context.Context, o Options, found func(Pair)) error {
 		watched = append(watched, Pair{Lie: honestName, Claim: id})
 	}
 	untried := map[string][]string{}
-	err := tellAll(ctx, o, watched, func(p Pair, a account) { untried[p.Claim] = candidates(a.Could) })
+	err := tellAll(ctx, o, watched, func(p Pair, a account) {
+		untried[p.Claim] = slices.DeleteFunc(candidates(a.Could), func(name string) bool {
+			chosen := o.Lies == nil || slices.ContainsFunc(o.Lies, func(l *Lie) bool { return l.Name == name })
+			return !chosen || slices.Contains(noticed().lies[p.Claim], name)
+		})
+	})
 	caught := map[string]int{}
-	for n := 0; err == nil && n < atMost; n++ {
+	for n := 0; err == nil && (n < atMost || o.Lies != nil); n++ {
 		var round []Pair
 		for _, id := range o.Claims {
-			if rest := untried[id]; len(rest) > 0 && caught[id] < enough {
+			if rest := untried[id]; len(rest) > 0 && (caught[id] < enough || o.Lies != nil) {
 				round = append(round, Pair{Lie: rest[0], Claim: id})
 				untried[id] = rest[1:]
 			}
+		}
+		if len(round) == 0 {
+			break
 		}
 		err = tellAll(ctx, o, round, func(p Pair, _ account) {
 			if p.Outcome == Caught {
@@ -77,7 +87,9 @@ func candidates(could map[string]int) []string {
 func rank(name string) int {
 	call, _, _ := strings.Cut(name, ":")
 	switch {
-	case single[name] != nil:
+	case strings.HasSuffix(name, "-refused"):
+		return 4
+	case single[name] != nil, strings.HasSuffix(name, ":elsewhere"), strings.Contains(name, ":without:"), name == "packets:everywhere", name == "packets:back":
 		return 0
 	case (call == "clone" || call == "wait4" || call == "ioctl" || call == "socket") && !strings.Contains(name, ":allowed:"):
 		// What the harness itself cannot do without.

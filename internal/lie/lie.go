@@ -22,6 +22,9 @@ type Lie struct {
 	Means string
 	// calls are the system calls that have to be looked at.
 	calls []uintptr
+	// keeps is a type of namespace, by its name in /proc/PID/ns, of which none
+	// that is made ends while the lie is told.
+	keeps string
 	// start begins a life of the lie, in one supervisor. The function that it
 	// returns decides on one call and says whether it told the lie; one that
 	// has to wait for the call's end says false and uses Call.After.

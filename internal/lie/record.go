@@ -1,7 +1,7 @@
 package lie
 
 import (
-	"fmt"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -105,7 +105,9 @@ func relatives(c *Call, after bool) []string {
 		if errno == "" && c.Result() > 0 {
 			return of("list", c.File(c.Arg(0)), "empty", "halved")
 		}
-	case unix.SYS_SENDTO, unix.SYS_SENDMSG, unix.SYS_RECVFROM, unix.SYS_RECVMSG:
+	case unix.SYS_SENDTO, unix.SYS_SENDMSG:
+	case unix.SYS_RECVFROM, unix.SYS_RECVMSG:
+		return receives(c)
 	default:
 		if ownThread(c) {
 			return nil
@@ -131,12 +133,40 @@ func sends(c *Call) []string {
 	switch c.Domain(c.Arg(0)) {
 	case unix.AF_NETLINK:
 		var names []string
-		for _, kind := range messages(c.Read(addr, n)) {
-			names = append(names, fmt.Sprintf("netlink:%s:lost", kind.name))
+		b := c.Read(addr, n)
+		for _, m := range messages(b) {
+			names = append(names, "netlink:"+m.name+":lost")
+			if elsewhere(slices.Clone(b), m) {
+				names = append(names, "netlink:"+m.name+":elsewhere")
+			}
+			attributesOf(b, m, func(path string, _ int) { names = append(names, "netlink:"+m.name+":without:"+path) })
 		}
 		return names
 	case unix.AF_INET, unix.AF_INET6, unix.AF_PACKET:
-		return []string{"packets:lost"}
+		names := []string{"packets:lost", "packets:halved"}
+		addr, n := destination(c)
+		if toOwnSide(c.Read(addr, min(n, 128))) {
+			names = append(names, "packets:back")
+		}
+		return names
+	}
+	return nil
+}
+
+// receives are the lies about what a socket has received.
+func receives(c *Call) []string {
+	switch c.Domain(c.Arg(0)) {
+	case unix.AF_NETLINK:
+		return []string{"netlink:reply:empty", "netlink:reply:halved"}
+	case unix.AF_INET, unix.AF_INET6:
+		if c.Result() > 0 {
+			return []string{"packets:altered"}
+		}
+	case unix.AF_PACKET:
+		if c.Result() > 0 {
+			return []string{"packets:altered"}
+		}
+		return []string{"packets:everywhere"}
 	}
 	return nil
 }

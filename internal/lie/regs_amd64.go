@@ -17,3 +17,13 @@ func argument(r *unix.PtraceRegs, i int) *uint64 {
 }
 
 func result(r *unix.PtraceRegs) *uint64 { return &r.Rax }
+
+func stackPointer(r *unix.PtraceRegs) uint64 { return r.Rsp }
+
+// rewind has a tracee that has just left a system call make one again, of the
+// number.
+func rewind(r *unix.PtraceRegs, nr uintptr) {
+	const syscall = 2
+	r.Rip -= syscall
+	r.Rax = uint64(nr)
+}

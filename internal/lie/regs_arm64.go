@@ -21,3 +21,13 @@ func setNumber(tid int, _ *unix.PtraceRegs, nr int64) error {
 func argument(r *unix.PtraceRegs, i int) *uint64 { return &r.Regs[i] }
 
 func result(r *unix.PtraceRegs) *uint64 { return &r.Regs[0] }
+
+func stackPointer(r *unix.PtraceRegs) uint64 { return r.Sp }
+
+// rewind has a tracee that has just left a system call make one again, of the
+// number.
+func rewind(r *unix.PtraceRegs, nr uintptr) {
+	const svc = 4
+	r.Pc -= svc
+	r.Regs[8] = uint64(nr)
+}

@@ -18,3 +18,7 @@ func setNumber(int, *unix.PtraceRegs, int64) error { return errors.ErrUnsupporte
 func argument(*unix.PtraceRegs, int) *uint64 { return new(uint64) }
 
 func result(*unix.PtraceRegs) *uint64 { return new(uint64) }
+
+func stackPointer(*unix.PtraceRegs) uint64 { return 0 }
+
+func rewind(*unix.PtraceRegs, uintptr) {}

@@ -38,6 +38,8 @@ type task struct {
 	// call is the one whose end is awaited.
 	call *Call
 	exit func(*Call) bool
+	// again is true while a call is made once more, which is no lie's business.
+	again bool
 }
 
 type tracer struct {
@@ -53,6 +55,8 @@ type tracer struct {
 	tell    func(*Call) bool
 	account account
 	err     error
+	// held are the namespaces that the lie keeps, by inode.
+	held map[uint64]*os.File
 }
 
 func newTracer(worker int) *tracer {
@@ -69,6 +73,10 @@ func (t *tracer) begin(name string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.lie, t.account, t.err = single[quietName], account{}, nil
+	for _, f := range t.held {
+		f.Close()
+	}
+	t.held = map[uint64]*os.File{}
 	l, ok := ByName(name)
 	switch {
 	case !ok:
@@ -258,10 +266,31 @@ func (t *tracer) born(parent *task, child int, thread bool) {
 	if parent.part == host && !thread {
 		tk.part = staged
 	}
+	if tk.part == staged && !thread {
+		t.hold(child)
+	}
 	if tk.waiting {
 		tk.waiting = false
 		t.goOn(child, tk, 0)
 	}
+}
+
+// hold keeps the namespace of a task that the lie does not let end.
+func (t *tracer) hold(tid int) {
+	if t.lie.keeps == "" {
+		return
+	}
+	f, err := os.Open(fmt.Sprintf("/proc/%d/ns/%s", tid, t.lie.keeps))
+	if err != nil {
+		// The task has ended.
+		return
+	}
+	var stat unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &stat); err != nil || t.held[stat.Ino] != nil {
+		f.Close()
+		return
+	}
+	t.held[stat.Ino] = f
 }
 
 // executed gives a process that runs a new program its part.
@@ -279,6 +308,11 @@ func (t *tracer) executed(tid int, tk *task) {
 // entered is a call that the filter stopped, before it is carried out.
 func (t *tracer) entered(tid int, tk *task) {
 	if tk.part != staged {
+		t.resume(unix.PTRACE_CONT, tid, 0)
+		return
+	}
+	if tk.again {
+		tk.again = false
 		t.resume(unix.PTRACE_CONT, tid, 0)
 		return
 	}
@@ -329,6 +363,10 @@ func (t *tracer) left(tid int, tk *task) {
 			// Otherwise a signal interrupted it, and it is made again.
 			if exit(c) {
 				t.account.Told++
+			}
+			tk.again = c.again
+			if c.Nr == unix.SYS_UNSHARE {
+				t.hold(tid)
 			}
 			t.store(tid, c)
 		}
