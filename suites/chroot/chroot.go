@@ -20,7 +20,7 @@ import (
 // enters starts a sandbox and chroots it, as the thing under test.
 func enters(ctx SpecContext, dir string) *harness.Sandbox {
 	sb := harness.Start(ctx)
-	Expect(sb.Chroot(dir)).To(Succeed())
+	Expect(sb.Chroot(dir)).To(Succeed(), "chroot(2) to a directory")
 	harness.Must(sb.Chdir("/"))
 	return sb
 }
@@ -60,11 +60,11 @@ var _ = claim.It(claim.Claim{
 	sb := harness.Start(ctx)
 	before := opens(sb, "/marker")
 	Expect(before).To(MatchError(unix.ENOENT), "contrast: /marker before chroot(2)")
-	Expect(sb.Chroot(dir)).To(Succeed())
+	Expect(sb.Chroot(dir)).To(Succeed(), "chroot(2) to a directory")
 	after, err := sb.ReadFile("/marker")
 	claim.Evidence("/marker before: %v; after: %q", before, after)
 	Expect(err).NotTo(HaveOccurred(), "/marker of the jail after chroot(2)")
-	Expect(after).To(Equal("inside the jail\n"))
+	Expect(after).To(Equal("inside the jail\n"), "what /marker reads after chroot(2)")
 })
 
 var _ = claim.It(claim.Claim{
@@ -136,7 +136,7 @@ var _ = claim.It(claim.Claim{
 	parent := harness.Start(ctx)
 	before := harness.Got(parent.Readlink("/proc/self/root"))
 	child := parent.Fork(ctx)
-	Expect(child.Chroot(dir)).To(Succeed())
+	Expect(child.Chroot(dir)).To(Succeed(), "chroot(2) to a directory")
 	after := harness.Got(parent.Readlink("/proc/self/root"))
 	claim.Evidence("root of the parent before: %s, after its child's chroot: %s", before, after)
 	Expect(after).To(Equal(before), "the parent's root after its child's chroot(2)")
@@ -159,7 +159,7 @@ var _ = claim.It(claim.Claim{
 	root := without.Chroot(dir)
 	claim.Evidence("nobody: %v; UID 0 without CAP_SYS_CHROOT: %v", nobody, root)
 	Expect(nobody).To(MatchError(unix.EPERM), "chroot(2) as nobody")
-	Expect(without.Geteuid()).To(Equal(0))
+	Expect(without.Geteuid()).To(Equal(0), "effective UID without CAP_SYS_CHROOT")
 	Expect(root).To(MatchError(unix.EPERM), "chroot(2) as UID 0 without CAP_SYS_CHROOT")
 	Expect(harness.Start(ctx).Chroot(dir)).To(Succeed(), "contrast: UID 0 with CAP_SYS_CHROOT")
 })
@@ -193,7 +193,7 @@ var _ = claim.It(claim.Claim{
 	outside := host.MkdirTemp()
 	harness.Must(host.CreateFile(outside+"/outside", "x"))
 	sb := harness.Start(ctx, harness.WithDir(outside))
-	Expect(sb.Chroot(dir)).To(Succeed())
+	Expect(sb.Chroot(dir)).To(Succeed(), "chroot(2) to a directory")
 	err := opens(sb, "outside")
 	cwd := harness.Got(sb.Getcwd())
 	harness.Must(sb.Chdir("/"))
@@ -240,7 +240,7 @@ var _ = claim.It(claim.Claim{
 	harness.Must(harness.Host(ctx).CreateFile(outside+"/outside", "x"))
 	sb := harness.Start(ctx)
 	fd := harness.Got(sb.Open(outside, unix.O_DIRECTORY, 0))
-	Expect(sb.Chroot(dir)).To(Succeed())
+	Expect(sb.Chroot(dir)).To(Succeed(), "chroot(2) to a directory")
 	harness.Must(sb.Chdir("/"))
 	_, err := sb.OpenAt(fd, "outside", unix.O_RDONLY, 0)
 	plain := opens(sb, outside+"/outside")
@@ -286,7 +286,7 @@ var _ = claim.It(claim.Claim{
 	sb := parent.Fork(ctx)
 	link := func() string { return harness.Got(parent.Readlink(fmt.Sprintf("/proc/%d/root", sb.PID()))) }
 	before := link()
-	Expect(sb.Chroot(dir)).To(Succeed())
+	Expect(sb.Chroot(dir)).To(Succeed(), "chroot(2) to a directory")
 	claim.Evidence("before: %s; after: %s", before, link())
 	Expect(before).To(Equal("/"), "contrast: /proc/PID/root of an unchrooted process")
 	Expect(link()).To(Equal(dir), "/proc/PID/root of the chrooted process")
@@ -308,7 +308,7 @@ var _ = claim.It(claim.Claim{
 	before := status(sb, fields...)
 	// The new root has no /proc: the old one is kept open.
 	proc := harness.Got(sb.Open("/proc/self/status", unix.O_RDONLY, 0))
-	Expect(sb.Chroot(dir)).To(Succeed())
+	Expect(sb.Chroot(dir)).To(Succeed(), "chroot(2) to a directory")
 	raw := string(harness.Got(sb.Read(proc, 1<<14)))
 	var after []string
 	for _, line := range strings.Split(raw, "\n") {
@@ -398,7 +398,7 @@ var _ = claim.It(claim.Claim{
 	}
 	before := links()
 	proc := harness.Got(sb.Open("/proc/self/ns", unix.O_DIRECTORY, 0))
-	Expect(sb.Chroot(dir)).To(Succeed())
+	Expect(sb.Chroot(dir)).To(Succeed(), "chroot(2) to a directory")
 	// Reached through the descriptor, as the new root has no /proc.
 	for name, was := range before {
 		fd, err := sb.OpenAt(proc, name, unix.O_RDONLY, 0)
@@ -409,7 +409,7 @@ var _ = claim.It(claim.Claim{
 	claim.Evidence("%d links of /proc/self/ns unchanged", len(before))
 	other := harness.Start(ctx)
 	uts := harness.Got(other.Namespace(namespace.UTS))
-	Expect(other.Unshare(unix.CLONE_NEWUTS)).To(Succeed())
+	Expect(other.Unshare(unix.CLONE_NEWUTS)).To(Succeed(), "contrast: unshare(CLONE_NEWUTS)")
 	Expect(harness.Got(other.Namespace(namespace.UTS)).SameAs(uts)).To(BeFalse(), "contrast: unshare(CLONE_NEWUTS)")
 })
 
@@ -492,7 +492,7 @@ var _ = claim.It(claim.Claim{
 		return list
 	}
 	before := points()
-	Expect(sb.Chroot(dir)).To(Succeed())
+	Expect(sb.Chroot(dir)).To(Succeed(), "chroot(2) to a directory")
 	harness.Must(sb.Chdir("/"))
 	claim.Evidence("mount points before: %d; in the chroot: %v", len(before), points())
 	Expect(points()).To(ConsistOf("/", "/proc"), "mount points in the chroot's mountinfo")

@@ -27,7 +27,7 @@ var _ = claim.It(claim.Claim{
 	group := newCgroup("root")
 	group.enter(sb)
 	before := group.path(sb)
-	Expect(sb.Unshare(unix.CLONE_NEWCGROUP)).To(Succeed())
+	Expect(sb.Unshare(unix.CLONE_NEWCGROUP)).To(Succeed(), "unshare(CLONE_NEWCGROUP)")
 	after := group.path(sb)
 	claim.Evidence("before: %s; after unshare(CLONE_NEWCGROUP): %s", before, after)
 	Expect(after).To(Equal("/"), "the own cgroup in /proc/self/cgroup of a new cgroup namespace")

@@ -91,7 +91,7 @@ var _ = claim.It(claim.Claim{
 	claim.Evidence("another IPC namespace: %v; a plain child: %v", other, plain)
 	Expect(other).To(MatchError(unix.ENOENT), "shmget(key) in another IPC namespace")
 	Expect(plain).NotTo(HaveOccurred(), "contrast: a plain child")
-	Expect(same).To(Equal(id))
+	Expect(same).To(Equal(id), "contrast: the segment that a plain child finds by the key")
 })
 
 var _ = claim.It(claim.Claim{
@@ -163,7 +163,7 @@ var _ = claim.It(claim.Claim{
 	creator := harness.Start(ctx, harness.New(namespace.IPC, namespace.Mount))
 	dir := creator.MkdirTemp()
 	harness.Got(mqOpen(creator, "called", unix.O_CREAT|unix.O_RDWR))
-	Expect(creator.Mount("mqueue", dir, "mqueue", 0, "")).To(Succeed())
+	Expect(creator.Mount("mqueue", dir, "mqueue", 0, "")).To(Succeed(), "mounting mqueue in the namespace that owns the queues")
 	Expect(creator.CreateFile(dir+"/touched", "")).To(Succeed(), "creating a file in an mqueue mount")
 	listed := harness.Got(creator.ReadDir(dir))
 	_, opened := mqOpen(creator, "touched", unix.O_RDWR)
@@ -320,7 +320,7 @@ var _ = claim.It(claim.Claim{
 	host := harness.Start(ctx, harness.New(namespace.IPC))
 	before := harness.Got(host.ReadFile(path))
 	inside := harness.Start(ctx, harness.Under(host), harness.New(namespace.IPC))
-	Expect(inside.WriteFile(path, "20")).To(Succeed())
+	Expect(inside.WriteFile(path, "20")).To(Succeed(), "writing %s in an IPC namespace", path)
 	own, after := strings.TrimSpace(harness.Got(inside.ReadFile(path))), harness.Got(host.ReadFile(path))
 	claim.Evidence("inside: %s; outside: %s", own, strings.TrimSpace(after))
 	Expect(own).To(Equal("20"), "msg_max where it was written")
@@ -368,7 +368,7 @@ var _ = claim.It(claim.Claim{
 		return int(harness.Got(host.Syscall("semctl(GETVAL)", unix.SYS_SEMCTL, id, 0, semGetVal, 0)))
 	}
 	before := value()
-	Expect(member.Unshare(unix.CLONE_NEWIPC)).To(Succeed())
+	Expect(member.Unshare(unix.CLONE_NEWIPC)).To(Succeed(), "unshare(CLONE_NEWIPC)")
 	after := value()
 	claim.Evidence("semaphore before: %d; after the member's unshare(CLONE_NEWIPC): %d", before, after)
 	Expect(after).To(Equal(0), "the semaphore after unshare(CLONE_NEWIPC) of a live process with an undo of 5")

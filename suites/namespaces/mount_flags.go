@@ -89,7 +89,7 @@ var _ = claim.It(claim.Claim{
 	Expect(refused).To(MatchError(unix.ELOOP), "opening a symbolic link on a nosymfollow mount")
 	Expect(along).To(MatchError(unix.ELOOP), "a path with a symbolic link in the middle on a nosymfollow mount")
 	Expect(read).NotTo(HaveOccurred(), "readlink(2) on a nosymfollow mount")
-	Expect(target).To(Equal("file"))
+	Expect(target).To(Equal("file"), "what readlink(2) says on a nosymfollow mount")
 	Expect(file).NotTo(HaveOccurred(), "opening a file on a nosymfollow mount")
 	Expect(followed).NotTo(HaveOccurred(), "contrast: opening the link on a mount without the flag")
 })

@@ -283,7 +283,7 @@ var _ = claim.It(claim.Claim{
 	cwd := harness.Got(jailed.Getcwd())
 	want := harness.Got(host.Stat("/"))
 	claim.Evidence("before: %v, cwd %s; after setns: / is %v, the namespace's root %v, cwd %s", before, cwdBefore, root, want, cwd)
-	Expect(after).NotTo(HaveOccurred())
+	Expect(after).NotTo(HaveOccurred(), "setns(CLONE_NEWNS) in a chroot")
 	Expect(root.SameAs(want)).To(BeTrue(), "/ after setns(CLONE_NEWNS) in a chroot is the root of the joined namespace")
 	Expect(marker).To(MatchError(unix.ENOENT), "the file of the chroot at / after setns(CLONE_NEWNS)")
 	Expect(cwd).To(Equal("/"), "the working directory after setns(CLONE_NEWNS)")

@@ -112,7 +112,7 @@ var _ = claim.It(claim.Claim{
 		case namespace.Time:
 			want = []string{"time_for_children"}
 		}
-		Expect(sb.Unshare(t.Flag)).To(Succeed())
+		Expect(sb.Unshare(t.Flag)).To(Succeed(), "unshare(%s)", t.Const)
 		Expect(differing(before, links(sb))).To(Equal(want), "links of the caller of unshare(%s) that differ", t.Const)
 	}
 	claim.Evidence("one link for each of %v", offered(ctx))
@@ -154,7 +154,7 @@ var _ = claim.It(claim.Claim{
 	harness.Must(member.Sethostname("member"))
 	fd := harness.Got(host.Open(fmt.Sprintf("/proc/%d/ns/uts", member.PID()), unix.O_RDONLY, 0))
 	before := host.Uname().Nodename
-	Expect(host.Setns(fd, unix.CLONE_NEWUTS)).To(Succeed())
+	Expect(host.Setns(fd, unix.CLONE_NEWUTS)).To(Succeed(), "setns(CLONE_NEWUTS)")
 	after := host.Uname().Nodename
 	claim.Evidence("host name before setns: %q, after: %q", before, after)
 	Expect(after).To(Equal("member"), "the host name after setns to the member's UTS namespace")
@@ -221,7 +221,7 @@ var _ = claim.It(claim.Claim{
 	unchanged := harness.Got(joiner.Namespace(namespace.UTS))
 	alone := joiner.Setns(fd, unix.CLONE_NEWUTS)
 	claim.Evidence("UTS and an ancestor's PID namespace: %v, UTS unchanged: %v; UTS alone: %v", refused, unchanged.SameAs(uts), alone)
-	Expect(inner.Getpid()).To(Equal(1))
+	Expect(inner.Getpid()).To(Equal(1), "getpid() of PID 1 of a new PID namespace")
 	Expect(refused).To(MatchError(unix.EINVAL), "joining an ancestor's PID namespace along with its UTS namespace")
 	Expect(unchanged.SameAs(uts)).To(BeTrue(), "the UTS namespace after the refusal")
 	Expect(alone).To(Succeed(), "contrast: the UTS namespace alone")
@@ -408,7 +408,7 @@ var _ = claim.It(claim.Claim{
 	Expect(joiner.Setns(fd, unix.CLONE_NEWUTS)).To(Succeed(), "setns through the bind mount, without members")
 	harness.Must(joiner.Close(fd))
 	claim.Evidence("mountinfo: %s; host name found: %q", line, joiner.Uname().Nodename)
-	Expect(joiner.Uname().Nodename).To(Equal("kept"))
+	Expect(joiner.Uname().Nodename).To(Equal("kept"), "the host name in a UTS namespace that only its bind mount has kept")
 	Expect(line).To(ContainSubstring(" - nsfs "), "mountinfo of the bind mount")
 	harness.Must(host.Umount(file, 0))
 	bare := harness.Got(host.Open(file, unix.O_RDONLY, 0))
@@ -568,7 +568,7 @@ var _ = claim.It(claim.Claim{
 	// The answer is translated to the asker's user namespace, which has no maps.
 	inside := le32(buf)
 	outside := harness.Got(harness.Host(ctx).Open(fmt.Sprintf("/proc/%d/ns/user", hostPID(ctx, child)), unix.O_RDONLY, 0))
-	Expect(err).NotTo(HaveOccurred())
+	Expect(err).NotTo(HaveOccurred(), "NS_GET_OWNER_UID of a user namespace, inside")
 	_, err = harness.Host(ctx).Ioctl(outside, unix.NS_GET_OWNER_UID, buf)
 	Expect(err).NotTo(HaveOccurred(), "NS_GET_OWNER_UID")
 	uts := harness.Got(child.OpenNamespace(namespace.UTS))
@@ -693,7 +693,7 @@ var _ = claim.It(claim.Claim{
 		sibling.Exit(0)
 		got, _, err := host.WaitAny(sibling.PID(), 0)
 		Expect(err).NotTo(HaveOccurred(), "the child of CLONE_PARENT is its caller's sibling")
-		Expect(got).To(Equal(sibling.PID()))
+		Expect(got).To(Equal(sibling.PID()), "the child of CLONE_PARENT that its caller's parent waited for")
 		init := harness.Start(ctx, harness.New(namespace.PID))
 		_, err = init.Clone(ctx, t.Flag|unix.CLONE_PARENT)
 		Expect(err).To(MatchError(unix.EINVAL), "contrast: CLONE_PARENT by PID 1 of a namespace")
@@ -751,7 +751,7 @@ var _ = claim.It(claim.Claim{
 	for _, t := range offered(ctx) {
 		// What unshare(1) does: unshare(2), fork(2), execve(2).
 		caller := host.Fork(ctx)
-		Expect(caller.Unshare(t.Flag)).To(Succeed())
+		Expect(caller.Unshare(t.Flag)).To(Succeed(), "unshare(%s)", t.Const)
 		child := caller.Fork(ctx)
 		want := []string{t.Name}
 		switch t {

@@ -91,7 +91,7 @@ var _ = claim.It(claim.Claim{
 	plain := host.Fork(ctx)
 	_, entry := host.Stat(fmt.Sprintf("/proc/%d", inside.PID()))
 	claim.Evidence("inside: %d; outside: %d, /proc entry: %v; without the namespace: %d and %d", inside.Getpid(), inside.PID(), entry, plain.Getpid(), plain.PID())
-	Expect(inside.Getpid()).To(Equal(1))
+	Expect(inside.Getpid()).To(Equal(1), "getpid() of the first process of a new PID namespace")
 	Expect(inside.PID()).To(BeNumerically(">", 1), "the PID that the outer namespace sees")
 	Expect(entry).NotTo(HaveOccurred(), "/proc/%d outside", inside.PID())
 	Expect(plain.Getpid()).To(Equal(plain.PID()), "contrast: without the namespace both views agree")
@@ -216,7 +216,7 @@ var _ = claim.It(claim.Claim{
 	Expect([]int{first.Getppid(), second.Getppid()}).To(Equal([]int{sb.Getpid(), sb.Getpid()}), "contrast: two forks in a row")
 	harness.Must(sb.Unshare(unix.CLONE_NEWPID))
 	init := sb.Fork(ctx)
-	Expect(init.Getpid()).To(Equal(1))
+	Expect(init.Getpid()).To(Equal(1), "getpid() of the first child after unshare(CLONE_NEWPID)")
 	init.Exit(0)
 	harness.Got(sb.Wait(init))
 	_, err := sb.Clone(ctx, 0)
@@ -278,7 +278,7 @@ var _ = claim.It(claim.Claim{
 }, func(ctx SpecContext) {
 	host := harness.Start(ctx)
 	init := harness.Start(ctx, harness.Under(host), harness.New(namespace.PID))
-	Expect(host.Signal(init.PID(), unix.SIGTERM)).To(Succeed())
+	Expect(host.Signal(init.PID(), unix.SIGTERM)).To(Succeed(), "kill(SIGTERM) of a namespace's init, from an ancestor namespace")
 	Expect(init.Answers()).To(BeTrue(), "init answers after a SIGTERM from outside that it has no handler for")
 	plain := host.Fork(ctx)
 	harness.Must(host.Signal(plain.PID(), unix.SIGTERM))
@@ -302,7 +302,7 @@ var _ = claim.It(claim.Claim{
 	init := harness.Start(ctx, harness.Under(host), harness.New(namespace.PID))
 	harness.Must(host.Signal(init.PID(), unix.SIGTERM))
 	Expect(init.Answers()).To(BeTrue(), "contrast: SIGTERM leaves it running")
-	Expect(host.Signal(init.PID(), unix.SIGKILL)).To(Succeed())
+	Expect(host.Signal(init.PID(), unix.SIGKILL)).To(Succeed(), "kill(SIGKILL) of a namespace's init, from an ancestor namespace")
 	Expect(init.WaitExit(settle)).To(BeTrue(), "init has ended after SIGKILL from its ancestor namespace")
 	status := harness.Got(host.Wait(init))
 	claim.Evidence("ended by %v", status.Signal())
@@ -380,7 +380,7 @@ var _ = claim.It(claim.Claim{
 	claim.Evidence("getppid() before %d, after %d; init's wait returned %d", before, after, reaped)
 	Expect(before).To(Equal(parent.PID()), "contrast: before its parent's exit")
 	Expect(after).To(Equal(1), "getppid() of an orphan")
-	Expect(err).NotTo(HaveOccurred())
+	Expect(err).NotTo(HaveOccurred(), "wait4(-1) by init, which the orphan must have become a child of")
 	Expect(reaped).To(Equal(3), "the orphan that init's wait4(2) returned")
 })
 
@@ -404,7 +404,7 @@ var _ = claim.It(claim.Claim{
 		orphan.Exit(0)
 		if ignoring {
 			// It is reaped a moment after it has exited.
-			Eventually(func() string { return state(host, outer) }).WithTimeout(settle).WithPolling(pollTime).Should(Equal("gone"))
+			Eventually(func() string { return state(host, outer) }).WithTimeout(settle).WithPolling(pollTime).Should(Equal("gone"), "the orphan, when init ignores SIGCHLD")
 		}
 		return state(host, outer)
 	}
@@ -504,7 +504,7 @@ var _ = claim.It(claim.Claim{
 }, func(ctx SpecContext) {
 	sb := harness.Start(ctx)
 	pid, link := sb.Getpid(), harness.Got(sb.Namespace(namespace.PID))
-	Expect(sb.Unshare(unix.CLONE_NEWPID)).To(Succeed())
+	Expect(sb.Unshare(unix.CLONE_NEWPID)).To(Succeed(), "unshare(CLONE_NEWPID)")
 	after := harness.Got(sb.Namespace(namespace.PID))
 	child := sb.Fork(ctx)
 	claim.Evidence("caller: PID %d before, %d after, link unchanged: %v; next child: %d", pid, sb.Getpid(), after.SameAs(link), child.Getpid())
@@ -622,7 +622,7 @@ var _ = claim.It(claim.Claim{
 	joiner := host.Fork(ctx)
 	pid, link := joiner.Getpid(), harness.Got(joiner.Namespace(namespace.PID))
 	fd := harness.Got(joiner.Open(fmt.Sprintf("/proc/%d/ns/pid", init.PID()), unix.O_RDONLY, 0))
-	Expect(joiner.Setns(fd, unix.CLONE_NEWPID)).To(Succeed())
+	Expect(joiner.Setns(fd, unix.CLONE_NEWPID)).To(Succeed(), "setns(CLONE_NEWPID)")
 	unmoved := harness.Got(joiner.Namespace(namespace.PID))
 	child := joiner.Fork(ctx)
 	kill := child.Signal(1, 0)
@@ -676,7 +676,7 @@ var _ = claim.It(claim.Claim{
 }, func(ctx SpecContext) {
 	init := harness.Start(ctx, harness.New(namespace.PID))
 	first := init.Fork(ctx)
-	Expect(init.WriteFile("/proc/sys/kernel/ns_last_pid", "500")).To(Succeed())
+	Expect(init.WriteFile("/proc/sys/kernel/ns_last_pid", "500")).To(Succeed(), "writing ns_last_pid in a new PID namespace")
 	second := init.Fork(ctx)
 	claim.Evidence("before: %d; after writing 500: %d", first.Getpid(), second.Getpid())
 	Expect(second.Getpid()).To(Equal(501), "the PID after ns_last_pid was set to 500")
@@ -742,7 +742,7 @@ var _ = claim.It(claim.Claim{
 	Expect(init.Signal(-1, unix.SIGKILL)).To(Succeed(), "kill(-1, SIGKILL) by a namespace's init")
 	first, second := harness.Got(init.Wait(a)), harness.Got(init.Wait(b))
 	claim.Evidence("members ended by %v and %v; init and a process outside live", first.Signal(), second.Signal())
-	Expect([]unix.Signal{first.Signal(), second.Signal()}).To(Equal([]unix.Signal{unix.SIGKILL, unix.SIGKILL}))
+	Expect([]unix.Signal{first.Signal(), second.Signal()}).To(Equal([]unix.Signal{unix.SIGKILL, unix.SIGKILL}), "the signals that ended the other members")
 	Expect(init.Getpid()).To(Equal(1), "the caller lives")
 	Expect(outside.WaitExit(0)).To(BeFalse(), "contrast: a process outside")
 })
@@ -794,7 +794,7 @@ var _ = claim.It(claim.Claim{
 	before := harness.Got(host.ReadFile(path))
 	inside := harness.Start(ctx, harness.New(namespace.PID, namespace.Mount))
 	harness.Must(inside.Mount("proc", "/proc", "proc", 0, ""))
-	Expect(inside.WriteFile(path, "400")).To(Succeed())
+	Expect(inside.WriteFile(path, "400")).To(Succeed(), "writing %s in a new PID namespace", path)
 	own, after := harness.Got(inside.ReadFile(path)), harness.Got(host.ReadFile(path))
 	if after != before {
 		harness.Must(host.WriteFile(path, before))

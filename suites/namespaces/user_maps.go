@@ -268,7 +268,7 @@ var _ = claim.It(claim.Claim{
 	ranged, single := wide.Setresuid(999, 999, 999), narrow.Setresuid(999, 999, 999)
 	claim.Evidence("in a namespace that maps 0-65535: %v; in one that maps 0: %v", ranged, single)
 	Expect(ranged).To(Succeed(), "setresuid(999) where a privileged parent mapped 0-65535")
-	Expect(wide.Getuid()).To(Equal(999))
+	Expect(wide.Getuid()).To(Equal(999), "getuid() after setresuid(999)")
 	Expect(single).To(MatchError(unix.EINVAL), "contrast: setresuid(999) where only UID 0 is mapped")
 })
 

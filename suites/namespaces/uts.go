@@ -27,13 +27,13 @@ var _ = claim.It(claim.Claim{
 	host := harness.Start(ctx, harness.New(namespace.UTS))
 	harness.Must(host.Sethostname("outside"))
 	inside := harness.Start(ctx, harness.Under(host), harness.New(namespace.UTS))
-	Expect(inside.Sethostname("inside")).To(Succeed())
+	Expect(inside.Sethostname("inside")).To(Succeed(), "sethostname(2) in a new UTS namespace")
 	in, out := inside.Uname().Nodename, host.Uname().Nodename
 	claim.Evidence("inside: %q; outside: %q", in, out)
 	Expect(in).To(Equal("inside"), "the host name just set, read inside")
 	Expect(out).To(Equal("outside"), "the host's name after one was set inside")
 	sibling := harness.Start(ctx, harness.Under(host))
-	Expect(sibling.Sethostname("changed")).To(Succeed())
+	Expect(sibling.Sethostname("changed")).To(Succeed(), "sethostname(2) by another process of the namespace")
 	Expect(host.Uname().Nodename).To(Equal("changed"), "contrast: set by a child in the host's UTS namespace")
 })
 
@@ -49,7 +49,7 @@ var _ = claim.It(claim.Claim{
 	host := harness.Start(ctx, harness.New(namespace.UTS))
 	harness.Must(host.Setdomainname("outside"))
 	inside := harness.Start(ctx, harness.Under(host), harness.New(namespace.UTS))
-	Expect(inside.Setdomainname("inside")).To(Succeed())
+	Expect(inside.Setdomainname("inside")).To(Succeed(), "setdomainname(2) in a new UTS namespace")
 	in, out := inside.Uname().Domainname, host.Uname().Domainname
 	claim.Evidence("inside: %q; outside: %q", in, out)
 	Expect(in).To(Equal("inside"), "the domain name just set, read inside")
@@ -111,13 +111,13 @@ var _ = claim.It(claim.Claim{
 	const path = "/proc/sys/kernel/hostname"
 	host := harness.Start(ctx)
 	inside := harness.Start(ctx, harness.Under(host), harness.New(namespace.UTS))
-	Expect(inside.WriteFile(path, "by-file")).To(Succeed())
+	Expect(inside.WriteFile(path, "by-file")).To(Succeed(), "writing %s in a new UTS namespace", path)
 	in, out := strings.TrimSpace(harness.Got(inside.ReadFile(path))), strings.TrimSpace(harness.Got(host.ReadFile(path)))
 	claim.Evidence("one file of one proc mount, read inside: %q; outside: %q", in, out)
 	Expect(in).To(Equal("by-file"), "%s read inside", path)
 	Expect(inside.Uname().Nodename).To(Equal("by-file"), "uname(2) inside")
 	Expect(out).To(Equal(host.Uname().Nodename), "contrast: %s read outside is the outside's name", path)
-	Expect(out).NotTo(Equal("by-file"))
+	Expect(out).NotTo(Equal("by-file"), "contrast: the host name that %s shows outside, after a write inside", path)
 })
 
 var _ = claim.It(claim.Claim{
@@ -176,7 +176,7 @@ var _ = claim.It(claim.Claim{
 	harness.Must(bound.Bind(dir+"/own", resolv, 0))
 	claim.Evidence("with a UTS namespace resolv.conf is the same file: %v; with a bind mount it reads %q", same, harness.Got(bound.ReadFile(resolv)))
 	Expect(same).To(BeTrue(), "resolv.conf in a new UTS namespace is the host's file")
-	Expect(isolated.ReadFile(resolv)).To(Equal("nameserver 192.0.2.53\n"))
+	Expect(isolated.ReadFile(resolv)).To(Equal("nameserver 192.0.2.53\n"), "resolv.conf read in a new UTS namespace, where another has a bind mount on it")
 	Expect(bound.ReadFile(resolv)).To(Equal("nameserver 192.0.2.99\n"), "contrast: a bind mount is what isolates it")
-	Expect(host.ReadFile(resolv)).To(Equal("nameserver 192.0.2.53\n"))
+	Expect(host.ReadFile(resolv)).To(Equal("nameserver 192.0.2.53\n"), "resolv.conf outside, where another mount namespace has a bind mount on it")
 })

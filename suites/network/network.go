@@ -770,7 +770,7 @@ var _ = claim.It(claim.Claim{
 		return n
 	}
 	before := v6(host)
-	Expect(host.WriteFile("/proc/sys/net/ipv6/conf/all/disable_ipv6", "1")).To(Succeed())
+	Expect(host.WriteFile("/proc/sys/net/ipv6/conf/all/disable_ipv6", "1")).To(Succeed(), "turning IPv6 off in a network namespace")
 	after := v6(host)
 	_, refused := probe.AddAddress.Try(host.Agent, probe.Address{Link: "veth0", CIDR: "fd00::9/64"})
 	claim.Evidence("IPv6 addresses before: %d, after: %d; adding one: %v; in the other namespace: %d", before, after, refused, v6(container))

@@ -169,7 +169,7 @@ var _ = claim.It(claim.Claim{
 	}
 	claim.Evidence("%s; %s", seen[0], seen[1])
 	Expect(seen[0]).To(Equal(seen[1]), "PID, host name, address and port of two containers at the same time")
-	Expect(seen[0]).To(HavePrefix("PID 1, same, [10.0.0.5/24], "))
+	Expect(seen[0]).To(HavePrefix("PID 1, same, [10.0.0.5/24], "), "PID, host name, address and port of each of two containers")
 })
 
 var _ = claim.It(claim.Claim{

@@ -88,7 +88,7 @@ var _ = claim.It(claim.Claim{
 	inside, outside := lines(container(ctx, host, tiny)), lines(host)
 	_, without := harness.Start(ctx, harness.New(namespace.Mount), harness.WithChroot(tiny.Dir)).ReadFile("/proc/cpuinfo")
 	claim.Evidence("%d lines equal; without proc mounted: %v", len(inside), without)
-	Expect(inside).NotTo(BeEmpty())
+	Expect(inside).NotTo(BeEmpty(), "processor lines of /proc/cpuinfo in a container")
 	Expect(inside).To(Equal(outside), "processor lines of /proc/cpuinfo in a container")
 	Expect(without).To(MatchError(unix.ENOENT), "contrast: without proc mounted")
 })
@@ -205,7 +205,7 @@ var _ = claim.It(claim.Claim{
 	}
 	_, nobody := harness.Start(ctx, harness.As(65534, 65534)).Open(kmsg, unix.O_WRONLY, 0)
 	claim.Evidence("read inside: %q; nobody opening it: %v", tag, nobody)
-	Expect(found).To(BeTrue())
+	Expect(found).To(BeTrue(), "a line written to /dev/kmsg in a container is in the kernel's log")
 	Expect(nobody).To(MatchError(unix.EACCES), "contrast: nobody opening /dev/kmsg")
 })
 
@@ -279,7 +279,7 @@ var _ = claim.It(claim.Claim{
 		sb := harness.Start(ctx, harness.Under(host), harness.New(namespace.PID, namespace.Mount, namespace.Network, namespace.UTS, namespace.IPC, namespace.Cgroup))
 		program := harness.Got(sb.Run(ctx, rootfs.Tiny(ctx).Dir+"/bin/true"))
 		times = append(times, time.Since(start))
-		Expect(program.Status.ExitStatus()).To(Equal(0))
+		Expect(program.Status.ExitStatus()).To(Equal(0), "status of /bin/true in a container")
 		inside = harness.Got(sb.ReadFile(bootID))
 	}
 	// The fastest, for on a busy machine the others wait for a processor.

@@ -26,7 +26,7 @@ var _ = claim.It(claim.Claim{
 }, func(ctx SpecContext) {
 	sb := harness.Start(ctx, harness.New(namespace.Mount, namespace.PID))
 	traceable, invisible := sb.MkdirTemp(), sb.MkdirTemp()
-	Expect(sb.Mount("proc", traceable, "proc", 0, "hidepid=4,gid=4711")).To(Succeed())
+	Expect(sb.Mount("proc", traceable, "proc", 0, "hidepid=4,gid=4711")).To(Succeed(), "mounting proc with hidepid=4 and gid=")
 	harness.Must(sb.Mount("proc", invisible, "proc", 0, "hidepid=2,gid=4711"))
 	member := harness.Start(ctx, harness.Under(sb), harness.As(65533, 4711))
 	seen := harness.Got(member.PIDs(traceable))

@@ -32,7 +32,7 @@ var _ = claim.It(claim.Claim{
 	dir := sb.MkdirTemp()
 	before := harness.Got(sb.ReadDir(dir))
 	Expect(before).To(BeEmpty(), "contrast: the directory before the mount")
-	Expect(sb.Mount("proc", dir, "proc", 0, "")).To(Succeed())
+	Expect(sb.Mount("proc", dir, "proc", 0, "")).To(Succeed(), "mounting proc")
 	pids := harness.Got(sb.PIDs(dir))
 	claim.Evidence("before: %d entries; after: %d processes", len(before), len(pids))
 	Expect(pids).To(ContainElements(1, sb.Getpid()), "numbered directories of the new proc mount")
@@ -57,7 +57,7 @@ var _ = claim.It(claim.Claim{
 		Expect(rows(without.Stdout)).To(Equal(0), "%s: rows of ps without /proc:\n%s", root.Name, without.Stdout)
 		if root.Name == "tiny-linux" {
 			Expect(without.Status.ExitStatus()).NotTo(Equal(0), "status of ps without /proc")
-			Expect(without.Stderr).To(MatchRegexp(`no files found in "?/proc"?; check if proc is mounted`))
+			Expect(without.Stderr).To(MatchRegexp(`no files found in "?/proc"?; check if proc is mounted`), "what ps says without /proc")
 		}
 		Expect(with.Status.ExitStatus()).To(Equal(0), "%s, contrast: ps with /proc mounted: %s", root.Name, with.Stderr)
 		Expect(rows(with.Stdout)).To(Equal(2), "%s, contrast: PID 1 and ps itself:\n%s", root.Name, with.Stdout)
@@ -101,7 +101,7 @@ var _ = claim.It(claim.Claim{
 	dir := sb.MkdirTemp()
 	bind := sb.Bind("whatever", dir, 0)
 	Expect(bind).To(MatchError(unix.ENOENT), "contrast: a bind mount needs a source")
-	Expect(sb.Mount("whatever", dir, "proc", 0, "")).To(Succeed())
+	Expect(sb.Mount("whatever", dir, "proc", 0, "")).To(Succeed(), "mounting proc with another source")
 	line := mountLine(sb, dir)
 	claim.Evidence("mountinfo: %s; bind: %v", line, bind)
 	Expect(line).To(ContainSubstring(" - proc whatever "), "the source in mountinfo")
@@ -256,7 +256,7 @@ var _ = claim.It(claim.Claim{
 }, func(ctx SpecContext) {
 	sb := harness.Start(ctx, harness.New(namespace.UTS))
 	before := sb.Uname().Nodename
-	Expect(sb.WriteFile("/proc/sys/kernel/hostname", "by-sysctl")).To(Succeed())
+	Expect(sb.WriteFile("/proc/sys/kernel/hostname", "by-sysctl")).To(Succeed(), "writing /proc/sys/kernel/hostname in a new UTS namespace")
 	after := sb.Uname().Nodename
 	claim.Evidence("uname before: %q, after writing the sysctl: %q", before, after)
 	Expect(before).NotTo(Equal("by-sysctl"), "contrast: the host name just before")
@@ -315,7 +315,7 @@ var _ = claim.It(claim.Claim{
 	own := harness.Got(sb.Readlink(dir + "/self"))
 	claim.Evidence("PID %d reads %s in the outer proc, %s in its own", sb.Getpid(), old, own)
 	Expect(old).To(Equal(fmt.Sprint(sb.PID())), "/proc/self of the outer proc, read by PID 1 of a new namespace")
-	Expect(old).NotTo(Equal("1"))
+	Expect(old).NotTo(Equal("1"), "/proc/self of the outer proc is not the number in the new namespace")
 	Expect(own).To(Equal("1"), "contrast: self of a proc mounted inside")
 })
 
@@ -332,7 +332,7 @@ var _ = claim.It(claim.Claim{
 	outside := harness.Start(ctx, harness.New(namespace.Mount))
 	dir := outside.MkdirTemp()
 	inside := harness.Start(ctx, harness.Under(outside), harness.New(namespace.PID))
-	Expect(inside.Mount("proc", dir, "proc", 0, "")).To(Succeed())
+	Expect(inside.Mount("proc", dir, "proc", 0, "")).To(Succeed(), "mounting proc in a new PID namespace")
 	seen := harness.Got(outside.PIDs(dir))
 	own := harness.Got(outside.PIDs("/proc"))
 	claim.Evidence("an outside reader finds %v in the proc mounted inside, %d processes in its own", seen, len(own))
@@ -354,7 +354,7 @@ var _ = claim.It(claim.Claim{
 	harness.Must(sb.Mount("proc", "/proc", "proc", 0, ""))
 	own := harness.Got(sb.PIDs("/proc"))
 	claim.Evidence("getpid() is %d; inherited proc lists %d processes, a new one %v", sb.Getpid(), len(outer), own)
-	Expect(sb.Getpid()).To(Equal(1))
+	Expect(sb.Getpid()).To(Equal(1), "getpid() of the first process of a new PID namespace")
 	Expect(outer).To(ContainElement(sb.PID()), "the inherited proc lists the outer PIDs")
 	Expect(own).To(Equal([]int{1}), "contrast: after mounting proc")
 })
@@ -374,9 +374,9 @@ var _ = claim.It(claim.Claim{
 	outside := interfaces(host, "/proc/net/dev")
 	inside := interfaces(harness.Start(ctx, harness.Under(host), harness.New(namespace.Network)), "/proc/net/dev")
 	claim.Evidence("/proc/net -> %s; outside: %v; inside, same proc mount: %v", link, outside, inside)
-	Expect(link).To(Equal("self/net"))
+	Expect(link).To(Equal("self/net"), "where the link /proc/net leads")
 	Expect(inside).NotTo(ContainElement("veth0"), "/proc/net/dev read in a new network namespace")
-	Expect(inside).To(ContainElement("lo"))
+	Expect(inside).To(ContainElement("lo"), "/proc/net/dev read in a new network namespace")
 	Expect(outside).To(ContainElements("lo", "veth0"), "contrast: read outside")
 })
 
@@ -398,7 +398,7 @@ var _ = claim.It(claim.Claim{
 	}
 	link := harness.Got(inside.Readlink("/proc/mounts"))
 	claim.Evidence("/proc/mounts -> %s; inside listed: %v; outside: %v", link, has(inside), has(outside))
-	Expect(link).To(Equal("self/mounts"))
+	Expect(link).To(Equal("self/mounts"), "where the link /proc/mounts leads")
 	Expect(has(inside)).To(BeTrue(), "a mount made inside, in the insider's /proc/mounts")
 	Expect(has(outside)).To(BeFalse(), "contrast: in the outsider's /proc/mounts, on the same proc mount")
 })
@@ -471,7 +471,7 @@ var _ = claim.It(claim.Claim{
 }, func(ctx SpecContext) {
 	sb := harness.Start(ctx, harness.New(namespace.Mount, namespace.PID))
 	dir, full := sb.MkdirTemp(), sb.MkdirTemp()
-	Expect(sb.Mount("proc", dir, "proc", 0, "subset=pid")).To(Succeed())
+	Expect(sb.Mount("proc", dir, "proc", 0, "subset=pid")).To(Succeed(), "mounting proc with subset=pid")
 	harness.Must(sb.Mount("proc", full, "proc", 0, ""))
 	_, err := sb.ReadFile(dir + "/meminfo")
 	names := harness.Got(sb.ReadDir(dir))
@@ -501,7 +501,7 @@ var _ = claim.It(claim.Claim{
 	_, plain := outside.ReadFile(dir + "/private")
 	claim.Evidence("through /proc/PID/root: %q %v; by the plain path: %v", through, err, plain)
 	Expect(err).NotTo(HaveOccurred(), "a file on the target's private tmpfs, through /proc/PID/root")
-	Expect(through).To(Equal("seen"))
+	Expect(through).To(Equal("seen"), "what a file on the target's private tmpfs reads through /proc/PID/root")
 	Expect(plain).To(MatchError(unix.ENOENT), "contrast: the plain path")
 })
 
