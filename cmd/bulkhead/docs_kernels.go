@@ -1,10 +1,8 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 	"sort"
 	"strings"
 
@@ -21,29 +19,22 @@ func newDocsKernelsCommand() *cobra.Command {
 		Hidden: true,
 		Args:   cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			raw, err := os.ReadFile(args[0])
+			m, err := report.ReadFile(args[0])
 			if err != nil {
 				return usageError(err)
 			}
-			var m struct{ Matrix []matrixRow }
-			if err := json.Unmarshal(raw, &m); err != nil {
-				return usageError(fmt.Errorf("%s: not the JSON of bulkhead matrix: %w", args[0], err))
-			}
-			for _, r := range m.Matrix {
+			for _, r := range m.Rows {
 				if r.Result == nil {
 					return usageError(fmt.Errorf("%s: kernel %s has no result: %s", args[0], r.Kernel, r.Error))
 				}
 			}
-			if len(m.Matrix) == 0 {
-				return usageError(fmt.Errorf("%s: there is no kernel in it", args[0]))
-			}
-			return writeKernels(cmd.OutOrStdout(), m.Matrix)
+			return writeKernels(cmd.OutOrStdout(), m.Rows)
 		},
 	}
 }
 
 // writeKernels writes what the results say, kernels in order of release.
-func writeKernels(w io.Writer, rows []matrixRow) error {
+func writeKernels(w io.Writer, rows []report.Row) error {
 	sort.SliceStable(rows, func(i, j int) bool {
 		return releaseBefore(rows[i].Result.Kernel.Release, rows[j].Result.Kernel.Release)
 	})

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -23,13 +22,9 @@ import (
 	"bulkhead/internal/run"
 )
 
-// matrixRow is one kernel of a matrix and what came of it.
+// matrixRow is one kernel of a matrix, what came of it, and how far it is.
 type matrixRow struct {
-	Kernel string `json:"kernel"`
-	Status int    `json:"status"`
-	// Error says why there is no result.
-	Error  string         `json:"error,omitempty"`
-	Result *report.Result `json:"result,omitempty"`
+	report.Row
 
 	total, done int
 	now         string
@@ -129,6 +124,10 @@ func runMatrix(cmd *cobra.Command, f *vmFlags, r *runFlags, kernels []string, jo
 	if err != nil {
 		return usageError(err)
 	}
+	accept, err := r.acceptance()
+	if err != nil {
+		return usageError(err)
+	}
 	env, err := fixtureEnv(r)
 	if err != nil {
 		return usageError(err)
@@ -153,16 +152,16 @@ func runMatrix(cmd *cobra.Command, f *vmFlags, r *runFlags, kernels []string, jo
 			o := run.Options{Claims: ids, Procs: r.procs, Seed: r.seed, Timeout: r.timeout, Env: append([]string(nil), env...),
 				Version: version, Event: func(e report.Event) { table.event(row, e) }}
 			result, err := f.matrixKernel(ctx, row.Kernel, o)
+			if err == nil {
+				accept(result)
+			}
 			table.end(row, result, err, r.strict, time.Since(started))
 		})
 	}
 	all.Wait()
-	table.finish()
+	m := table.finish(r.verbose)
 	if jsonFile != nil {
-		enc := json.NewEncoder(jsonFile)
-		enc.SetIndent("", "  ")
-		enc.SetEscapeHTML(false)
-		err := enc.Encode(map[string]any{"version": report.SchemaVersion, "matrix": table.rows})
+		err := m.WriteJSON(jsonFile)
 		if err == nil {
 			err = jsonFile.Close()
 		}
@@ -222,7 +221,7 @@ func newMatrixTable(out io.Writer, kernels []string) *matrixTable {
 		t.terminal = term.IsTerminal(int(file.Fd()))
 	}
 	for _, k := range kernels {
-		t.rows = append(t.rows, &matrixRow{Kernel: k, now: "waits"})
+		t.rows = append(t.rows, &matrixRow{Row: report.Row{Kernel: k}, now: "waits"})
 	}
 	t.draw()
 	return t
@@ -294,26 +293,19 @@ func (t *matrixTable) draw() {
 	io.WriteString(t.out, b.String())
 }
 
-// finish prints what is not a pass, kernel by kernel.
-func (t *matrixTable) finish() {
+// finish prints what the kernels differ in and returns their results.
+func (t *matrixTable) finish(verbose bool) *report.Matrix {
+	m := &report.Matrix{Version: report.SchemaVersion}
 	for _, r := range t.rows {
-		if r.Error != "" {
-			fmt.Fprintf(t.out, "\n%s\n  %s\n", r.Kernel, strings.ReplaceAll(r.Error, "\n", "\n  "))
-			continue
-		}
-		head := false
-		for _, c := range r.Result.Claims {
-			if c.Verdict == report.Pass {
-				continue
-			}
-			if !head {
-				fmt.Fprintf(t.out, "\n%s (%s)\n", r.Kernel, r.Result.Kernel.Release)
-				head = true
-			}
-			fmt.Fprintln(t.out, "  "+strings.ReplaceAll(report.ClaimLine(c, false, false), "\n", "\n  "))
-		}
-		for _, l := range r.Result.Leftovers {
-			fmt.Fprintf(t.out, "  left over: %s\n", l)
-		}
+		m.Rows = append(m.Rows, r.Row)
 	}
+	color, width := terminal(t.out)
+	if t.drawn > 0 {
+		// The report begins with the same kernels.
+		fmt.Fprintf(t.out, "\x1b[%dA\r\x1b[J", t.drawn)
+	} else {
+		fmt.Fprintln(t.out)
+	}
+	report.WriteMatrixTerminal(t.out, m, report.TerminalOptions{Color: color, Width: width, Verbose: verbose})
+	return m
 }

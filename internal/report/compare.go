@@ -2,7 +2,6 @@ package report
 
 import (
 	"bufio"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -325,10 +324,7 @@ func WriteComparisons(w io.Writer, all []Comparison, format string, o TerminalOp
 		}
 		return nil
 	case "json":
-		enc := json.NewEncoder(w)
-		enc.SetIndent("", "  ")
-		enc.SetEscapeHTML(false)
-		return enc.Encode(struct {
+		return writeJSON(w, struct {
 			Version     string       `json:"version"`
 			Comparisons []Comparison `json:"comparisons"`
 		}{SchemaVersion, all})

@@ -3,6 +3,8 @@ package report
 import (
 	"fmt"
 	"sort"
+	"strconv"
+	"strings"
 )
 
 // Matrix is the results of several kernels, side by side.
@@ -86,6 +88,84 @@ func (m *Matrix) lines() []*matrixLine {
 		}
 	}
 	return lines
+}
+
+// matrixReason is why a claim has a verdict on some kernels.
+type matrixReason struct {
+	claim *Claim
+	// rows are the kernels, by their places in the matrix.
+	rows []int
+}
+
+// reasons groups the kernels on which the claim has the verdict by its reason.
+func (m *Matrix) reasons(l *matrixLine, v Verdict) (all []*matrixReason) {
+	at := map[string]*matrixReason{}
+	for i, c := range l.cells {
+		if c == nil || c.Verdict != v {
+			continue
+		}
+		r := at[c.Reason]
+		if r == nil {
+			r = &matrixReason{claim: c}
+			at[c.Reason] = r
+			all = append(all, r)
+		}
+		r.rows = append(r.rows, i)
+	}
+	return all
+}
+
+// matrixGap is something that is missing on some kernels.
+type matrixGap struct {
+	Gap
+	rows []int
+}
+
+// missing groups what the kernels lack, what the most claims are skipped for
+// first.
+func (m *Matrix) missing() (all []*matrixGap) {
+	at := map[[2]string]*matrixGap{}
+	for i, row := range m.Rows {
+		if row.Result == nil {
+			continue
+		}
+		for _, g := range row.Result.Missing() {
+			key := [2]string{g.Reason, g.Remedy}
+			if at[key] == nil {
+				at[key] = &matrixGap{Gap: Gap{Reason: g.Reason, Remedy: g.Remedy}}
+				all = append(all, at[key])
+			}
+			at[key].IDs = append(at[key].IDs, g.IDs...)
+			at[key].rows = append(at[key].rows, i)
+		}
+	}
+	sort.SliceStable(all, func(i, j int) bool { return len(all[i].IDs) > len(all[j].IDs) })
+	return all
+}
+
+// numbers are the kernels as the terminal numbers them; every one of them is
+// "all".
+func (m *Matrix) numbers(rows []int) string {
+	if len(rows) == len(m.Rows) {
+		return "all"
+	}
+	var n []string
+	for _, i := range rows {
+		n = append(n, strconv.Itoa(i+1))
+	}
+	return strings.Join(n, ", ")
+}
+
+// names are the titles of the kernels.
+func (m *Matrix) names(rows []int) string {
+	if len(rows) == len(m.Rows) && len(rows) > 1 {
+		return "every kernel"
+	}
+	var n []string
+	for _, i := range rows {
+		n = append(n, m.Rows[i].Title())
+	}
+	return strings.Join(n, ", ")
 }
 
 func sortGaps(gaps []Gap) {

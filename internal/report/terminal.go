@@ -129,7 +129,7 @@ func WriteTerminal(w io.Writer, r *Result, o TerminalOptions) {
 			// One cause can break them all: it is told once.
 			if ids := alike[c.Reason]; v == Broken && len(ids) >= manyAlike {
 				if ids[0] == c.ID {
-					writeAlike(w, c.Reason, ids, o)
+					writeAlike(w, c.Reason, "", ids, o)
 				}
 				continue
 			}
@@ -197,8 +197,8 @@ func writeAreas(w io.Writer, r *Result, o TerminalOptions) {
 // manyAlike is how many broken claims with one reason are told together.
 const manyAlike = 4
 
-func writeAlike(w io.Writer, reason string, ids []string, o TerminalOptions) {
-	fmt.Fprintf(w, "\n%s %d claims, for one reason\n", paint(Broken, "BROKEN", o.Color), len(ids))
+func writeAlike(w io.Writer, reason, where string, ids []string, o TerminalOptions) {
+	fmt.Fprintf(w, "\n%s %d claims%s, for one reason\n", paint(Broken, "BROKEN", o.Color), len(ids), where)
 	for _, l := range strings.Split(strings.TrimSpace(reason), "\n") {
 		fmt.Fprintf(w, "  %s\n", wrap(l, 2, o.Width))
 	}
@@ -236,7 +236,8 @@ func writeProblem(w io.Writer, c Claim, o TerminalOptions) {
 }
 
 // WriteMatrixTerminal writes a line a kernel, then the claims on which the
-// kernels differ or that one of them does not keep.
+// kernels differ or that one of them does not keep, why, and what is missing
+// where.
 func WriteMatrixTerminal(w io.Writer, m *Matrix, o TerminalOptions) {
 	width := 0
 	for _, row := range m.Rows {
@@ -246,34 +247,100 @@ func WriteMatrixTerminal(w io.Writer, m *Matrix, o TerminalOptions) {
 		fmt.Fprintf(w, "%3d  %-*s  ", i+1, width, row.Title())
 		if row.Result == nil {
 			first, _, _ := strings.Cut(row.Error, "\n")
-			fmt.Fprintf(w, "%s\n", wrap(paint(Broken, "broken", o.Color)+": "+first, width+7, o.Width))
+			fmt.Fprintf(w, "%s: %s\n", paint(Broken, "broken", o.Color), wrap(first, width+7, o.Width-len("broken: ")))
 			continue
 		}
-		fmt.Fprintln(w, SummaryLine(row.Result.Summary, o.Color))
+		fmt.Fprintln(w, row.Result.summaryLine(o.Color))
 		for _, l := range row.Result.wholeProblems() {
-			fmt.Fprintf(w, "%*s%s\n", width+7, "", wrap(paint(Broken, "broken", o.Color)+": "+l, width+7, o.Width))
+			fmt.Fprintf(w, "%*s%s: %s\n", width+7, "", paint(Broken, "broken", o.Color), wrap(l, width+7, o.Width-len("broken: ")))
 		}
 	}
-	head := false
-	for _, l := range m.lines() {
+	lines := m.lines()
+	writeDiffering(w, m, lines, o)
+	alike := map[string][]string{}
+	for _, l := range lines {
+		for _, why := range m.reasons(l, Broken) {
+			alike[why.claim.Reason] = append(alike[why.claim.Reason], l.claim.ID)
+		}
+	}
+	for _, v := range []Verdict{Fail, Broken} {
+		for _, l := range lines {
+			for _, why := range m.reasons(l, v) {
+				if ids := alike[why.claim.Reason]; v == Broken && len(ids) >= manyAlike {
+					if ids[0] == l.claim.ID {
+						writeAlike(w, why.claim.Reason, " on "+m.names(why.rows), ids, o)
+					}
+					continue
+				}
+				m.writeReason(w, why, o)
+			}
+		}
+	}
+	for i, g := range m.missing() {
+		if i == 0 {
+			fmt.Fprintln(w, "\nMissing, on which kernels, and what would provide it:")
+		}
+		fmt.Fprintf(w, "  %s\n", wrap(m.numbers(g.rows)+": "+g.Reason, 7, o.Width))
+		if g.Remedy != "" {
+			fmt.Fprintf(w, "       %s\n", wrap("-> "+g.Remedy, 10, o.Width))
+		}
+	}
+}
+
+func (m *Matrix) writeReason(w io.Writer, why *matrixReason, o TerminalOptions) {
+	c := why.claim
+	fmt.Fprintf(w, "\n%s %s on %s\n", paint(c.Verdict, strings.ToUpper(string(c.Verdict)), o.Color), c.ID, m.names(why.rows))
+	for _, l := range strings.Split(strings.TrimSpace(c.Reason), "\n") {
+		fmt.Fprintf(w, "  %s\n", wrap(l, 2, o.Width))
+	}
+	if c.Accepted != nil {
+		fmt.Fprintf(w, "  %s\n", wrap(fmt.Sprintf("accepted until %s: %s", c.Accepted.Expires, c.Accepted.Reason), 2, o.Width))
+	}
+	if c.Remedy != "" {
+		fmt.Fprintf(w, "  %s\n", wrap("-> "+c.Remedy, 5, o.Width))
+	}
+}
+
+// writeDiffering writes the claims on which kernels differ or fail, a column a
+// kernel: of words where the terminal has room for them, else of their first
+// letters.
+func writeDiffering(w io.Writer, m *Matrix, lines []*matrixLine, o TerminalOptions) {
+	longest, head := 0, false
+	for _, l := range lines {
+		if l.differs {
+			longest = max(longest, len(l.claim.ID))
+		}
+	}
+	wide := 7
+	if o.Width > 0 && 2+wide*len(m.Rows)+longest > o.Width {
+		wide = 3
+	}
+	for _, l := range lines {
 		if !l.differs {
 			continue
 		}
 		if !head {
-			fmt.Fprint(w, "\nWhere they differ or fail:\n      ")
+			fmt.Fprint(w, "\nWhere they differ or fail:\n  ")
 			for i := range m.Rows {
-				fmt.Fprintf(w, "%-7d", i+1)
+				fmt.Fprintf(w, "%-*d", wide, i+1)
+			}
+			if wide == 3 {
+				fmt.Fprint(w, "p pass, F fail, B broken, s skip")
 			}
 			fmt.Fprintln(w)
 			head = true
 		}
-		fmt.Fprint(w, "      ")
+		fmt.Fprint(w, "  ")
 		for _, c := range l.cells {
 			if c == nil {
-				fmt.Fprintf(w, "%-7s", "-")
+				fmt.Fprintf(w, "%-*s", wide, "-")
 				continue
 			}
-			fmt.Fprint(w, paint(c.Verdict, fmt.Sprintf("%-7s", c.Verdict), o.Color))
+			word := string(c.Verdict)
+			if wide == 3 {
+				word = map[Verdict]string{Pass: "p", Fail: "F", Broken: "B", Skip: "s"}[c.Verdict]
+			}
+			fmt.Fprint(w, paint(c.Verdict, fmt.Sprintf("%-*s", wide, word), o.Color))
 		}
 		fmt.Fprintln(w, l.claim.ID)
 	}

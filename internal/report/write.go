@@ -1,7 +1,6 @@
 package report
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -40,10 +39,7 @@ func (m *Matrix) Write(w io.Writer, format string, o TerminalOptions) error {
 		WriteMatrixTerminal(w, m, o)
 		return nil
 	case "json":
-		enc := json.NewEncoder(w)
-		enc.SetIndent("", "  ")
-		enc.SetEscapeHTML(false)
-		return enc.Encode(m)
+		return m.WriteJSON(w)
 	case "markdown":
 		return WriteMatrixMarkdown(w, m)
 	case "html":
