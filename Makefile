@@ -63,8 +63,9 @@ soak: bin/bulkhead ## run the suite 2*ROUNDS times beside itself (AREAS=network)
 bench: bin/bulkhead ## the cost of a sandbox and of a run against bare clone and exec
 	go test -run '^$$' -bench . -benchtime 200x ./harness/
 
-docs: generated ## write docs/claims.md from the claims
+docs: generated ## write docs/claims.md and docs/advice.md from the claims
 	go run ./cmd/bulkhead docs > docs/claims.md.new && mv docs/claims.md.new docs/claims.md
+	go run ./cmd/bulkhead docs advice > docs/advice.md.new && mv docs/advice.md.new docs/advice.md
 
 cross: $(ARCHES:%=bin/bulkhead-linux-%) ## build for every architecture
 

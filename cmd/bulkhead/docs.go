@@ -21,7 +21,15 @@ func newDocsCommand() *cobra.Command {
 			return writeClaims(cmd.OutOrStdout())
 		},
 	}
-	cmd.AddCommand(newDocsKernelsCommand())
+	cmd.AddCommand(newDocsKernelsCommand(), &cobra.Command{
+		Use:    "advice",
+		Short:  "Print what mends what claims lack in Markdown",
+		Hidden: true,
+		Args:   cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return writeAdvice(cmd.OutOrStdout())
+		},
+	})
 	return cmd
 }
 

@@ -1,28 +1,35 @@
 package main
 
 import (
+	"fmt"
+	"io"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 )
 
-func TestClaimsReferenceIsFresh(t *testing.T) {
-	var fresh strings.Builder
-	if err := writeClaims(&fresh); err != nil {
-		t.Fatal(err)
-	}
-	committed, err := os.ReadFile("../../docs/claims.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if string(committed) == fresh.String() {
-		return
-	}
-	was, is := strings.Split(string(committed), "\n"), strings.Split(fresh.String(), "\n")
-	for i := range min(len(was), len(is)) {
-		if was[i] != is[i] {
-			t.Fatalf("docs/claims.md is stale, run make docs: line %d\nis      %q\nwould be %q", i+1, was[i], is[i])
+func TestGeneratedDocumentsAreFresh(t *testing.T) {
+	for path, write := range map[string]func(io.Writer) error{"docs/claims.md": writeClaims, "docs/advice.md": writeAdvice} {
+		var fresh strings.Builder
+		if err := write(&fresh); err != nil {
+			t.Fatal(err)
 		}
+		committed, err := os.ReadFile("../../" + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if string(committed) == fresh.String() {
+			continue
+		}
+		was, is := strings.Split(string(committed), "\n"), strings.Split(fresh.String(), "\n")
+		where := "it has " + strconv.Itoa(len(was)) + " lines and would have " + strconv.Itoa(len(is))
+		for i := range min(len(was), len(is)) {
+			if was[i] != is[i] {
+				where = fmt.Sprintf("line %d\nis      %q\nwould be %q", i+1, was[i], is[i])
+				break
+			}
+		}
+		t.Errorf("%s is stale, run make docs: %s", path, where)
 	}
-	t.Fatalf("docs/claims.md is stale, run make docs: it has %d lines and would have %d", len(was), len(is))
 }

@@ -30,6 +30,12 @@ func TestMain(m *testing.M) {
 		os.Exit(run.Work())
 	}
 	if os.Getenv("BULKHEAD_TEST_COMMAND") != "" {
+		if os.Getenv(seccompVariable) != "" {
+			if err := refuseNamespaces(); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				os.Exit(3)
+			}
+		}
 		os.Exit(execute())
 	}
 	os.Exit(m.Run())

@@ -12,6 +12,7 @@ import (
 	"bulkhead/harness"
 	"bulkhead/harness/namespace"
 	"bulkhead/harness/probe"
+	"bulkhead/internal/advice"
 	"bulkhead/internal/kernel"
 )
 
@@ -29,8 +30,6 @@ type Need struct {
 	Options []string
 	// Since is the first release that has it, as "5.12".
 	Since string
-	// Remedy says what would provide it, when that is not the options.
-	Remedy string
 }
 
 // Needs are a claim's needs.
@@ -40,12 +39,11 @@ type Needs []Need
 var Root = Need{
 	Name: "root",
 	Try: func(context.Context) error {
-		if !kernel.IsRoot() {
-			return errors.New("needs root")
+		if lack := kernel.RootObstacle(); lack != nil {
+			return lack
 		}
 		return nil
 	},
-	Remedy: "run bulkhead as root on the machine itself",
 }
 
 // UnprivilegedUserNamespaces is that no switch keeps ordinary users from
@@ -53,12 +51,11 @@ var Root = Need{
 var UnprivilegedUserNamespaces = Need{
 	Name: "user namespaces for ordinary users",
 	Try: func(context.Context) error {
-		if why := kernel.UserNamespaceObstacle(); why != "" {
-			return errors.New("ordinary users may not create user namespaces: " + why)
+		if lack := kernel.UserNamespaceObstacle(); lack != nil {
+			return &advice.Lack{Why: "ordinary users may not create user namespaces: " + lack.Why, Mend: lack.Mend}
 		}
 		return nil
 	},
-	Remedy: "set the named switch the other way",
 }
 
 // OrdinaryUser is somebody without privileges for harness.Nobody to act as.
@@ -71,7 +68,6 @@ var OrdinaryUser = Need{
 		}
 		return sb.Kill(unix.SIGKILL)
 	},
-	Remedy: "run bulkhead as root, or as an ordinary user, of the machine itself",
 }
 
 // Kernel is a release of at least since, for a behaviour that nothing but the
@@ -82,11 +78,10 @@ func Kernel(since string) Need {
 		Try: func(context.Context) error {
 			major, minor := kernel.Release()
 			if !kernel.AtLeastString(since) {
-				return fmt.Errorf("kernel %d.%d < %s", major, minor, since)
+				return &advice.Lack{Why: fmt.Sprintf("kernel %d.%d < %s", major, minor, since), Mend: advice.Release(since)}
 			}
 			return nil
 		},
-		Remedy: "a kernel of release " + since + " or newer",
 	}
 }
 
@@ -159,16 +154,15 @@ func (needs Needs) Check(ctx context.Context) {
 	if _, err := harness.CurrentStage(); err != nil {
 		if harness.Privileged() {
 			needs.blame(err)
-			harness.Broken("set up the stage: %v", err)
-		}
-		why := kernel.UserNamespaceObstacle()
-		if why == "" {
-			why = err.Error()
-			if kernel.SeccompFiltered() {
-				why += "; a seccomp filter, as container runtimes set one, may be what refuses it"
+			if errors.Is(err, unix.ENOSPC) {
+				if limit := kernel.NamespaceLimit(); limit != nil {
+					skip(fmt.Sprintf("%v: %s", err, limit.Why), limit.Mend)
+				}
 			}
+			harness.Broken("set up the stage: %v", errors.Join(append([]error{err}, confinements()...)...))
 		}
-		skip("needs root, or user namespaces for ordinary users: "+why, Root.Remedy)
+		lack := noStage(err)
+		skip("needs root, or user namespaces for ordinary users: "+lack.Why, lack.Mend+"; or "+advice.NotRoot)
 	}
 	for _, n := range needs {
 		err := n.Try(ctx)
@@ -181,6 +175,22 @@ func (needs Needs) Check(ctx context.Context) {
 		}
 		skip(reason, remedy)
 	}
+}
+
+// noStage says what keeps an ordinary user from having a stage.
+func noStage(err error) *advice.Lack {
+	if lack := kernel.UserNamespaceObstacle(); lack != nil {
+		return lack
+	}
+	if errors.Is(err, unix.ENOSPC) {
+		if limit := kernel.NamespaceLimit(); limit != nil {
+			return &advice.Lack{Why: err.Error() + ": " + limit.Why, Mend: limit.Mend}
+		}
+	}
+	if kernel.SeccompFiltered() {
+		return &advice.Lack{Why: err.Error() + "; a seccomp filter, as container runtimes set one, may be what refuses it", Mend: advice.Seccomp.Mend}
+	}
+	return &advice.Lack{Why: err.Error(), Mend: advice.OfNamespace}
 }
 
 // blame fails the spec when there is no stage because the kernel refuses the
@@ -204,15 +214,19 @@ func (needs Needs) blame(stage error) {
 // judge tells a feature that is not offered from one that is refused although
 // the kernel's own configuration, or its release, has it.
 func (n Need) judge(err error) (reason, remedy string, offered bool) {
-	remedy = n.Remedy
+	var lack *advice.Lack
+	if errors.As(err, &lack) {
+		return err.Error(), lack.Mend, false
+	}
+	remedy = strings.ReplaceAll(advice.Needs[n.Name], advice.Cgroup2, kernel.Cgroup2Mount())
 	if errors.Is(err, unix.ENOSPC) {
-		if limit := kernel.NamespaceLimit(); limit != "" {
-			return fmt.Sprintf("%v: %s", err, limit), "raise the limit", false
+		if limit := kernel.NamespaceLimit(); limit != nil {
+			return fmt.Sprintf("%v: %s", err, limit.Why), limit.Mend, false
 		}
 	}
 	if n.Since != "" && !kernel.AtLeastString(n.Since) {
 		major, minor := kernel.Release()
-		return fmt.Sprintf("kernel %d.%d < %s (%s)", major, minor, n.Since, n.Name), "a kernel of release " + n.Since + " or newer", false
+		return fmt.Sprintf("kernel %d.%d < %s (%s)", major, minor, n.Since, n.Name), advice.Release(n.Since), false
 	}
 	if len(n.Options) == 0 {
 		if n.Since != "" {
@@ -223,7 +237,11 @@ func (n Need) judge(err error) (reason, remedy string, offered bool) {
 	}
 	config := kernel.LoadConfig()
 	if !config.Known() {
-		return fmt.Sprintf("%s: %v (the kernel's configuration cannot be read)", n.Name, err), remedy, false
+		var builds []string
+		for _, o := range n.Options {
+			builds = append(builds, advice.Build(o))
+		}
+		return fmt.Sprintf("%s: %v (the kernel's configuration cannot be read)", n.Name, err), strings.Join(builds, ", "), false
 	}
 	// One that is not set is why, whatever the others are.
 	var built, modules []string
@@ -232,24 +250,36 @@ func (n Need) judge(err error) (reason, remedy string, offered bool) {
 		case "y":
 			built = append(built, o+"=y")
 		case "m":
-			if kernel.ModuleLoaded(module(o)) {
+			if kernel.ModuleLoaded(advice.Module(o)) {
 				built = append(built, o+"=m and loaded")
 			} else {
 				modules = append(modules, o)
 			}
 		default:
-			return o + " is not set", "a kernel built with " + o, false
+			return o + " is not set", advice.Build(o), false
 		}
 	}
 	if len(modules) > 0 {
-		return fmt.Sprintf("%s is a module that is not loaded and could not be: %v", modules[0], err), "modprobe " + module(modules[0]), false
+		return fmt.Sprintf("%s is a module that is not loaded and could not be: %v", modules[0], err),
+			advice.Load(modules[0], kernel.ReleaseName(), kernel.ModuleInstalled(advice.Module(modules[0]))), false
 	}
 	return strings.Join(built, ", "), remedy, true
 }
 
-// module is the name that the module of an option has, with few exceptions.
-func module(option string) string {
-	return strings.ToLower(strings.TrimPrefix(option, "CONFIG_"))
+// confinements are what is in force for bulkhead itself, and what lifts each.
+func confinements() (all []error) {
+	for _, c := range kernel.Confinements() {
+		all = append(all, fmt.Errorf("%s is in force for bulkhead: %s", c.Name, c.Mend))
+	}
+	return all
+}
+
+// mend is what is known to mend a failure of the claim on this machine.
+func mend(id string) string {
+	if around := confinements(); len(around) > 0 {
+		return errors.Join(around...).Error()
+	}
+	return advice.Elsewhere(id)
 }
 
 func skip(reason, remedy string) {

@@ -44,6 +44,9 @@ func Judge(spec ginkgo.SpecReport) (c report.Claim, ran bool) {
 		} else if spec.Failure.FailureNodeType.Is(types.NodeTypeCleanupAfterEach | types.NodeTypeAfterEach) {
 			c.Verdict, c.Reason = report.Broken, "clean-up: "+message
 		}
+		if c.Verdict == report.Fail && c.Core && c.Remedy == "" {
+			c.Remedy = mend(c.ID)
+		}
 	case types.SpecStateSkipped, types.SpecStatePending:
 		c.Verdict, c.Reason = report.Skip, message
 	case types.SpecStateTimedout:

@@ -11,13 +11,17 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 
 	"golang.org/x/sys/unix"
 
+	"bulkhead/internal/advice"
 	"bulkhead/internal/report"
 )
 
@@ -97,10 +101,18 @@ var IsRoot = sync.OnceValue(func() bool {
 	if err == nil && strings.Join(strings.Fields(string(uidMap)), " ") != "0 0 4294967295" {
 		return false
 	}
+	return capabilities().Effective>>unix.CAP_SYS_ADMIN&1 == 1
+})
+
+// capabilities are the first 32 of this process; none when they cannot be read.
+func capabilities() unix.CapUserData {
 	hdr := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var data [2]unix.CapUserData
-	return unix.Capget(&hdr, &data[0]) == nil && data[0].Effective>>unix.CAP_SYS_ADMIN&1 == 1
-})
+	if unix.Capget(&hdr, &data[0]) != nil {
+		return unix.CapUserData{}
+	}
+	return data[0]
+}
 
 // Config is a kernel's configuration; empty when it could not be read.
 type Config struct {
@@ -140,6 +152,9 @@ func ReadConfig(path string) (Config, error) {
 	}
 	c := Config{raw: raw, options: map[string]string{}}
 	for lines := bufio.NewScanner(bytes.NewReader(raw)); lines.Scan(); {
+		if name, ok := strings.CutSuffix(lines.Text(), " is not set"); ok {
+			c.options[strings.TrimPrefix(name, "# ")] = ""
+		}
 		if name, value, ok := strings.Cut(lines.Text(), "="); ok && strings.HasPrefix(name, "CONFIG_") {
 			c.options[name] = value
 		}
@@ -155,6 +170,9 @@ func (c Config) Known() bool { return c.options != nil }
 func (c Config) Option(name string) (value string, known bool) {
 	return c.options[name], c.Known()
 }
+
+// Names are the options that the configuration knows, set or not.
+func (c Config) Names() []string { return slices.Collect(maps.Keys(c.options)) }
 
 // Digest is the SHA-256 of the configuration, in hexadecimal.
 func (c Config) Digest() string {
@@ -177,40 +195,59 @@ func Sysctl(name string) (string, error) {
 	return strings.TrimSpace(string(raw)), err
 }
 
+// ModuleInstalled says whether the module is among those of the running kernel.
+func ModuleInstalled(name string) bool {
+	raw, err := os.ReadFile("/lib/modules/" + uname().release + "/modules.dep")
+	return err == nil && regexp.MustCompile(`(^|/)`+regexp.QuoteMeta(name)+`\.ko[.a-z]*:`).Match(bytes.ReplaceAll(raw, []byte("-"), []byte("_")))
+}
+
+// ReleaseName is the running kernel's release as uname(2) gives it.
+func ReleaseName() string { return uname().release }
+
+// RootObstacle says why this process is no root in the initial user namespace;
+// nil when it is.
+func RootObstacle() *advice.Lack {
+	switch {
+	case IsRoot():
+		return nil
+	case os.Geteuid() != 0:
+		return &advice.Lack{Why: "needs root", Mend: advice.NotRoot}
+	case capabilities().Effective>>unix.CAP_SYS_ADMIN&1 == 0:
+		return &advice.Lack{Why: "needs root: this root lacks CAP_SYS_ADMIN", Mend: advice.Capability("CAP_SYS_ADMIN")}
+	}
+	return &advice.Lack{Why: "needs root: this is the root of a user namespace", Mend: advice.OfNamespace}
+}
+
 // UserNamespaceObstacle says why an ordinary user may not create user
-// namespaces here, after a try that failed; "" when nothing tells.
-func UserNamespaceObstacle() string {
-	for _, o := range []struct{ sysctl, value string }{
-		{"kernel.unprivileged_userns_clone", "0"},
-		{"user.max_user_namespaces", "0"},
-		{"kernel.apparmor_restrict_unprivileged_userns", "1"},
-	} {
-		if v, err := Sysctl(o.sysctl); err == nil && v == o.value {
-			return o.sysctl + " is " + o.value
+// namespaces here, after a try that failed; nil when nothing tells.
+func UserNamespaceObstacle() *advice.Lack {
+	for _, o := range advice.Switches {
+		if v, err := Sysctl(o.Sysctl); err == nil && v == o.Off {
+			return &advice.Lack{Why: o.Sysctl + " is " + o.Off, Mend: o.Mend}
 		}
 	}
 	if v, known := LoadConfig().Option("CONFIG_USER_NS"); known && v != "y" {
-		return "CONFIG_USER_NS is not set"
+		return &advice.Lack{Why: "CONFIG_USER_NS is not set", Mend: advice.Build("CONFIG_USER_NS")}
 	}
-	return ""
+	return nil
 }
 
 // NamespaceLimit says what may keep a healthy kernel from making another
-// namespace, after an ENOSPC; "" when nothing does.
-func NamespaceLimit() string {
+// namespace, after an ENOSPC; nil when nothing does.
+func NamespaceLimit() *advice.Lack {
 	for _, t := range []string{"cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts"} {
 		name := "user.max_" + t + "_namespaces"
 		v, err := Sysctl(name)
 		// The suite has some dozens at a time; the kernel's own default is
 		// hundreds even on a small machine.
 		if n, bad := strconv.Atoi(v); err == nil && bad == nil && n < 100 {
-			return name + " is " + v
+			return &advice.Lack{Why: name + " is " + v, Mend: advice.Raise(name)}
 		}
 	}
 	if !IsRoot() {
-		return "the limit may be that of a user namespace further out"
+		return &advice.Lack{Why: "the limit may be that of a user namespace further out", Mend: advice.Raise("user.max_user_namespaces")}
 	}
-	return ""
+	return nil
 }
 
 // SeccompFiltered says whether a seccomp filter is in force for this process, as
@@ -218,6 +255,33 @@ func NamespaceLimit() string {
 func SeccompFiltered() bool {
 	raw, _ := os.ReadFile("/proc/self/status")
 	return strings.Contains(string(raw), "\nSeccomp:\t2\n")
+}
+
+// Confinements are what is in force for this process and may refuse what the
+// kernel offers.
+func Confinements() (all []advice.Confinement) {
+	if SeccompFiltered() {
+		all = append(all, advice.Seccomp)
+	}
+	label := strings.TrimRight(firstLine("/proc/self/attr/current"), "\x00")
+	switch {
+	case strings.HasSuffix(label, " (enforce)"):
+		all = append(all, advice.AppArmor)
+	case strings.Contains(label, ":container_t:"):
+		all = append(all, advice.SELinux)
+	}
+	return all
+}
+
+// Cgroup2Mount is where cgroup v2 is mounted, or would be.
+func Cgroup2Mount() string {
+	raw, _ := os.ReadFile("/proc/self/mounts")
+	for line := range strings.Lines(string(raw)) {
+		if f := strings.Fields(line); len(f) > 2 && f[2] == "cgroup2" {
+			return f[1]
+		}
+	}
+	return "/sys/fs/cgroup"
 }
 
 func osName() string {

@@ -101,7 +101,6 @@ var bothVersions = claim.Need{
 		}
 		return nil
 	},
-	Remedy: "boot with systemd.unified_cgroup_hierarchy=0 systemd.legacy_systemd_cgroup_controller=0",
 }
 
 // v1Hierarchy names a controller that is mounted in v1; "" without one.

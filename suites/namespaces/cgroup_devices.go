@@ -21,7 +21,6 @@ var devicesV1 = claim.Need{
 	Try: func(context.Context) error {
 		return usable(hierarchy("devices"), "cgroup v1 hierarchy with the devices controller")
 	},
-	Remedy: "mount -t cgroup -o devices none /sys/fs/cgroup/devices",
 }
 
 // deviceNodes is that the suite may make and open devices: a container that it
@@ -33,7 +32,6 @@ var deviceNodes = claim.Need{
 		dir := sb.MkdirTemp()
 		return errors.Join(useDevice(sb, dir+"/null", nullDevice), useDevice(sb, dir+"/zero", zeroDevice))
 	},
-	Remedy: "run bulkhead on the machine itself",
 }
 
 // The numbers of /dev/null and /dev/zero.
@@ -156,7 +154,6 @@ var bpfAllowed = claim.Need{
 		}
 		return nil
 	},
-	Remedy: "run bulkhead on the machine itself, without lockdown=confidentiality",
 }
 
 // deviceProgram is that the kernel has BPF programs for devices.

@@ -228,7 +228,6 @@ var twoCPUs = claim.Need{
 		}
 		return nil
 	},
-	Remedy: "a machine with two CPUs",
 }
 
 var _ = claim.It(claim.Claim{

@@ -177,15 +177,13 @@ var cgroupMount = claim.Need{
 		root, _ := anyHierarchy()
 		return usable(root, "cgroup hierarchy")
 	},
-	Remedy: "mount -t cgroup2 none /sys/fs/cgroup",
 }
 
 // cgroup2 is a mounted v2 hierarchy. That none is mounted is not the kernel's
 // doing.
 var cgroup2 = claim.Need{
-	Name:   "cgroup v2",
-	Try:    func(context.Context) error { return usable(hierarchy(""), "cgroup2 hierarchy") },
-	Remedy: "mount -t cgroup2 none /sys/fs/cgroup",
+	Name: "cgroup v2",
+	Try:  func(context.Context) error { return usable(hierarchy(""), "cgroup2 hierarchy") },
 }
 
 // cgroup2Mounted is a v2 hierarchy to look at.
@@ -197,7 +195,6 @@ var cgroup2Mounted = claim.Need{
 		}
 		return nil
 	},
-	Remedy: "mount -t cgroup2 none /sys/fs/cgroup",
 }
 
 // cgroup2Built is that the kernel knows the file system.
@@ -245,7 +242,6 @@ func controller(name string) claim.Need {
 			}
 			return usable(root, name+" hierarchy")
 		},
-		Remedy: "mount a cgroup hierarchy with the " + name + " controller, or enable it in the root of v2",
 	}
 }
 

@@ -234,7 +234,6 @@ func spareController(what string, names ...string) claim.Need {
 			}
 			return nil
 		},
-		Remedy: "echo +memory > /sys/fs/cgroup/cgroup.subtree_control, with the controller in no v1 hierarchy",
 	}
 }
 

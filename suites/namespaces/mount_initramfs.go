@@ -68,7 +68,6 @@ var initramfsNeed = claim.Need{
 		_, err := onInitramfs(ctx)
 		return err
 	},
-	Remedy: "run bulkhead on the machine itself, with a kernel before 7.0",
 }
 
 var _ = claim.It(claim.Claim{

@@ -30,7 +30,6 @@ var spareDevice = claim.Need{
 		_, err := netlink.LinkByName(name)
 		return err
 	},
-	Remedy: "check this kernel with bulkhead vm, whose guest has one",
 }
 
 var _ = claim.It(claim.Claim{

@@ -44,7 +44,6 @@ var inheritInit = claim.Need{
 		}
 		return nil
 	},
-	Remedy: "run bulkhead on the machine itself",
 }
 
 func kernelSysctl(name string) string { return harness.Got(kernel.Sysctl(name)) }

@@ -315,7 +315,6 @@ var projectIDs = claim.Need{
 		}
 		return err
 	},
-	Remedy: claim.Root.Remedy,
 }
 
 var _ = claim.It(claim.Claim{
@@ -384,7 +383,6 @@ var ipcSysctls = claim.Need{
 		}
 		return nil
 	},
-	Remedy: claim.Root.Remedy,
 }
 
 var _ = claim.It(claim.Claim{

@@ -32,7 +32,6 @@ var netRawNeed = claim.Need{
 		}
 		return err
 	},
-	Remedy: claim.Root.Remedy,
 }
 
 var _ = claim.It(claim.Claim{

@@ -47,7 +47,6 @@ func setgroupsAllowed(where string, who func(context.Context) *harness.Sandbox) 
 			}
 			return err
 		},
-		Remedy: claim.Root.Remedy,
 	}
 }
 
@@ -65,7 +64,6 @@ var foreignRoot = claim.Need{
 		}
 		return err
 	},
-	Remedy: "run bulkhead with CAP_SYS_ADMIN, or as an ordinary user",
 }
 
 // newPrivileges is that execve(2) may give privileges at all.
@@ -78,7 +76,6 @@ var newPrivileges = claim.Need{
 		}
 		return err
 	},
-	Remedy: "run bulkhead without no_new_privs",
 }
 
 // ordinary starts a process of an ordinary user without capabilities. On the
@@ -311,7 +308,6 @@ var undumpable = claim.Need{
 		}
 		return nil
 	},
-	Remedy: "sysctl fs.suid_dumpable=0",
 }
 
 // echoes turns the sandbox's process into a cat that has echoed a byte: what

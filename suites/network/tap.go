@@ -59,7 +59,6 @@ var (
 			_, err := sb.Open(tunDevice(ctx), unix.O_RDWR, 0)
 			return err
 		},
-		Remedy: "a device /dev/net/tun that everybody may open",
 	}
 	tunNeed = claim.Feature("tap", "", []string{"CONFIG_NET_NS", "CONFIG_TUN"}, func(ctx context.Context) error {
 		sb, err := tryNetwork(ctx)

@@ -109,7 +109,6 @@ var oomFloor = claim.Need{
 		}
 		return err
 	},
-	Remedy: "run bulkhead with a higher oom_score_adj",
 }
 
 // kernelLog is /dev/kmsg, by a node of the stage's own: a machine's /dev may
@@ -124,8 +123,6 @@ var kernelLog = claim.Need{
 		}
 		return host.Close(fd)
 	},
-	// A container's device cgroup refuses it too, so that no option is blamed.
-	Remedy: "a kernel built with CONFIG_PRINTK, and a device cgroup that allows c 1:11",
 }
 
 // newKmsg makes a device node of the kernel log on the stage, which root alone
