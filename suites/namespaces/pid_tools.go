@@ -68,6 +68,31 @@ func block(sb *harness.Sandbox, sig unix.Signal) {
 	harness.Got(sb.Syscall("rt_sigprocmask(SIG_BLOCK)", unix.SYS_RT_SIGPROCMASK, sigBlock, sigset(sig), nil, 8))
 }
 
+// harmless is a signal that does nothing to a process that does not wait for it.
+const harmless = unix.SIGURG
+
+// pending says whether a signal that the process blocks has come.
+func pending(sb *harness.Sandbox, sig unix.Signal) bool {
+	set := make([]byte, 8)
+	harness.Got(sb.Syscall("rt_sigpending", unix.SYS_RT_SIGPENDING, set, 8))
+	return binary.NativeEndian.Uint64(set)>>(uint(sig)-1)&1 == 1
+}
+
+// signalAll makes a harmless kill(-1) by one process and says which of the
+// others it reached. What ends all that it reaches is not tried before it is
+// known whom kill(-1) reaches: on a kernel that does not keep it inside it
+// would end the machine's processes.
+func signalAll(by *harness.Sandbox, others ...*harness.Sandbox) (reached []bool, err error) {
+	for _, sb := range others {
+		block(sb, harmless)
+	}
+	err = by.Signal(-1, harmless)
+	for _, sb := range others {
+		reached = append(reached, pending(sb, harmless))
+	}
+	return reached, err
+}
+
 // sender waits for a blocked signal and returns its si_pid.
 func sender(sb *harness.Sandbox, sig unix.Signal) int {
 	info, timeout := make([]byte, 128), make([]byte, 16)
