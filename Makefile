@@ -10,7 +10,7 @@ AGENT_SOURCES := $(shell find cmd/bulkhead-agent harness/agent harness/probe har
 agent   = harness/agent/embedded/$(1)/bulkhead-agent
 fixture = fixtures/embedded/$(1)/bb.zst
 
-.PHONY: all help verify test test-vm test-vagrant unit suites soak vet bench clean cross docs docs-kernels generated setup
+.PHONY: all help verify test test-vm test-vagrant unit suites soak vet bench clean cross docs docs-kernels docs-reports pictures generated setup
 
 # Where test-vm keeps kernels.
 KERNELS ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/bulkhead/kernels
@@ -69,10 +69,19 @@ docs: generated ## write docs/claims.md and docs/advice.md from the claims
 
 cross: $(ARCHES:%=bin/bulkhead-linux-%) ## build for every architecture
 
-docs-kernels: bin/bulkhead cross ## write docs/kernels.md from the results of every kernel of matrix.yaml
+docs-kernels: bin/bulkhead cross ## write docs/kernels.md and docs/reports from the results of every kernel of matrix.yaml
 	hack/kernels $(KERNELS)
 	./bin/bulkhead matrix --mirror $(KERNELS) --file matrix.yaml --json bin/matrix.json
 	./bin/bulkhead docs kernels bin/matrix.json > docs/kernels.md.new && mv docs/kernels.md.new docs/kernels.md
+	$(MAKE) -s docs-reports pictures
+
+# The kernels whose reports stand in docs/reports: the oldest and the newest.
+REPORTS := debian:bullseye/cloud/amd64 debian:trixie-backports/cloud/amd64
+docs-reports: bin/bulkhead ## write docs/reports from bin/matrix.json
+	hack/reports bin/matrix.json docs/reports $(REPORTS)
+
+pictures: ## draw the pictures of the README from bin/matrix.json
+	go run ./hack/pictures bin/matrix.json docs/pictures
 
 clean: ## remove what was built
 	rm -rf bin

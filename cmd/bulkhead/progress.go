@@ -42,7 +42,7 @@ func newProgress(out io.Writer, verbose bool, total int) *progress {
 func (p *progress) event(e report.Event) {
 	switch e.Event {
 	case "run-started":
-		fmt.Fprintln(p.out, report.Headline(e.Result))
+		report.WriteHeadline(p.out, e.Result, report.TerminalOptions{Width: p.width})
 	case "claim-started":
 		p.running[e.ID] = e.Time
 		p.status()

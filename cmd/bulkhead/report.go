@@ -15,7 +15,7 @@ import (
 )
 
 func newReportCommand() *cobra.Command {
-	var format, path string
+	var format, path, kernel string
 	var verbose bool
 	cmd := &cobra.Command{
 		Use:   "report FILE...",
@@ -29,6 +29,9 @@ matrix --json. Several files become a matrix, in terminal, json, markdown and ht
 				return usageError(fmt.Errorf("no format is named %q: the formats are %s", format, strings.Join(report.Formats, ", ")))
 			}
 			m, err := readResults(args)
+			if err == nil && kernel != "" {
+				err = m.Keep(kernel)
+			}
 			if err != nil {
 				return usageError(err)
 			}
@@ -38,6 +41,7 @@ matrix --json. Several files become a matrix, in terminal, json, markdown and ht
 		},
 	}
 	cmd.Flags().StringVar(&format, "format", "terminal", "`FORMAT`: "+strings.Join(report.Formats, ", "))
+	cmd.Flags().StringVar(&kernel, "kernel", "", "only the `KERNEL` of this name or release")
 	cmd.Flags().StringVarP(&path, "output", "o", "", "write to `FILE` instead of standard output")
 	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "in terminal: show every claim, with its evidence")
 	return cmd

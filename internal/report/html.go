@@ -130,8 +130,8 @@ type htmlLine struct {
 
 // htmlReason is why a claim is not kept, and on which kernels for that reason.
 type htmlReason struct {
-	Verdict       Verdict
-	Text, Kernels string
+	Verdict             Verdict
+	Text, Mend, Kernels string
 }
 
 // WriteMatrixHTML writes claims by kernels as one page.
@@ -159,7 +159,7 @@ func WriteMatrixHTML(w io.Writer, m *Matrix) error {
 			if !ok {
 				j = len(line.Reasons)
 				at[string(cell.Verdict)+why] = j
-				line.Reasons = append(line.Reasons, htmlReason{cell.Verdict, why, m.Rows[i].Title()})
+				line.Reasons = append(line.Reasons, htmlReason{cell.Verdict, why, cell.Remedy, m.Rows[i].Title()})
 				continue
 			}
 			line.Reasons[j].Kernels += ", " + m.Rows[i].Title()

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -72,26 +73,50 @@ func TestTopologyIsDrawn(t *testing.T) {
 	}
 }
 
+// chromium is one headless browser for all tests; each has a tab of its own.
+var chromium struct {
+	sync.Once
+	ctx context.Context
+	end func()
+	err error
+}
+
+func TestMain(m *testing.M) {
+	status := m.Run()
+	if chromium.end != nil {
+		chromium.end()
+	}
+	os.Exit(status)
+}
+
+func startChromium(path string) {
+	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox,
+		chromedp.WSURLReadTimeout(time.Minute))
+	allocator, end := chromedp.NewExecAllocator(context.Background(), options...)
+	chromium.ctx, _ = chromedp.NewContext(allocator)
+	chromium.end, chromium.err = end, chromedp.Run(chromium.ctx)
+}
+
 // browser opens a page in headless Chromium and fails the test when the page
 // writes to the console, throws, or asks for anything but itself.
 func browser(t *testing.T, html []byte, fragment string) context.Context {
 	t.Helper()
-	chromium, err := exec.LookPath("chromium")
+	path, err := exec.LookPath("chromium")
 	if err != nil {
 		t.Skip("chromium is missing (hack/setup installs it)")
+	}
+	chromium.Do(func() { startChromium(path) })
+	if chromium.err != nil {
+		t.Fatal(chromium.err)
 	}
 	file := filepath.Join(t.TempDir(), "page.html")
 	if err := os.WriteFile(file, html, 0o644); err != nil {
 		t.Fatal(err)
 	}
 	address := (&url.URL{Scheme: "file", Path: file, Fragment: fragment}).String()
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancel := chromedp.NewContext(chromium.ctx)
 	t.Cleanup(cancel)
-	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(chromium), chromedp.NoSandbox,
-		chromedp.WSURLReadTimeout(time.Minute))
-	ctx, cancel = chromedp.NewExecAllocator(ctx, options...)
-	t.Cleanup(cancel)
-	ctx, cancel = chromedp.NewContext(ctx)
+	ctx, cancel = context.WithTimeout(ctx, 2*time.Minute)
 	t.Cleanup(cancel)
 	chromedp.ListenTarget(ctx, func(e any) {
 		switch e := e.(type) {
@@ -128,6 +153,7 @@ func shown(t *testing.T, ctx context.Context, actions ...chromedp.Action) int {
 }
 
 func TestFiltersAndDeepLinksInABrowser(t *testing.T) {
+	t.Parallel()
 	r := sample(40)
 	ctx := browser(t, page1(t, one(r)), "net/claim-016")
 	var open bool
@@ -171,6 +197,7 @@ func TestFiltersAndDeepLinksInABrowser(t *testing.T) {
 }
 
 func TestMatrixFiltersInABrowser(t *testing.T) {
+	t.Parallel()
 	a, b := sample(10), sample(10)
 	b.Claims[0].Verdict, b.Claims[0].Reason = Fail, "differs"
 	b.Summary = Count(b.Claims)
@@ -186,6 +213,7 @@ func TestMatrixFiltersInABrowser(t *testing.T) {
 }
 
 func TestPagesAreAccessible(t *testing.T) {
+	t.Parallel()
 	axe, err := os.ReadFile("../../hack/axe/node_modules/axe-core/axe.min.js")
 	if err != nil {
 		t.Skip("axe-core is missing (npm ci --prefix hack/axe, which hack/setup runs, fetches it)")
@@ -193,20 +221,23 @@ func TestPagesAreAccessible(t *testing.T) {
 	for name, m := range map[string]*Matrix{"result": one(sample(30)), "matrix": {Version: SchemaVersion, Rows: []Row{
 		{Kernel: "a", Result: sample(30)}, {Kernel: "b", Error: "no guest"}}}} {
 		for _, scheme := range []string{"light", "dark"} {
-			ctx := browser(t, page1(t, m), "")
-			var violations []string
-			err := chromedp.Run(ctx,
-				emulate(scheme),
-				chromedp.Evaluate(`document.querySelectorAll("details").forEach((d) => d.open = true)`, nil),
-				chromedp.Evaluate(string(axe), nil),
-				chromedp.Evaluate(`axe.run().then((r) => r.violations.map((v) => v.id + ": " + v.help + " " + v.nodes[0].html + " " + v.nodes[0].failureSummary))`,
-					&violations, func(p *cdpruntime.EvaluateParams) *cdpruntime.EvaluateParams { return p.WithAwaitPromise(true) }))
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, v := range violations {
-				t.Errorf("%s, %s: %s", name, scheme, v)
-			}
+			t.Run(name+" "+scheme, func(t *testing.T) {
+				t.Parallel()
+				ctx := browser(t, page1(t, m), "")
+				var violations []string
+				err := chromedp.Run(ctx,
+					emulate(scheme),
+					chromedp.Evaluate(`document.querySelectorAll("details").forEach((d) => d.open = true)`, nil),
+					chromedp.Evaluate(string(axe), nil),
+					chromedp.Evaluate(`axe.run().then((r) => r.violations.map((v) => v.id + ": " + v.help + " " + v.nodes[0].html + " " + v.nodes[0].failureSummary))`,
+						&violations, func(p *cdpruntime.EvaluateParams) *cdpruntime.EvaluateParams { return p.WithAwaitPromise(true) }))
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, v := range violations {
+					t.Error(v)
+				}
+			})
 		}
 	}
 }

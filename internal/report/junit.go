@@ -65,6 +65,9 @@ func WriteJUnit(w io.Writer, r *Result) error {
 			jc := junitCase{Name: c.ID, Class: "bulkhead." + c.Area, Time: seconds(c.DurationMS), SystemOut: strings.Join(c.Evidence, "\n")}
 			first, _, _ := strings.Cut(c.Reason, "\n")
 			message := &junitMessage{Message: first, Text: c.Reason}
+			if c.Remedy != "" {
+				message.Text += "\nmended by: " + c.Remedy
+			}
 			switch {
 			case c.Accepted != nil:
 				message.Message = fmt.Sprintf("%s, accepted until %s: %s", c.Verdict, c.Accepted.Expires, c.Accepted.Reason)

@@ -48,6 +48,9 @@ func WriteMarkdown(w io.Writer, r *Result) error {
 			for _, e := range c.Evidence {
 				fmt.Fprintf(b, "- seen: %s\n", md(e))
 			}
+			if c.Remedy != "" {
+				fmt.Fprintf(b, "- mended by: %s\n", md(c.Remedy))
+			}
 			if c.Try != "" {
 				fmt.Fprintf(b, "\nBy hand:\n\n%s", fence(c.Try))
 			}
@@ -82,7 +85,7 @@ func strong(n int) string {
 }
 
 // WriteMatrixMarkdown writes the kernels as rows, then the claims on which
-// they differ or fail.
+// they differ or fail, why, and what is missing where.
 func WriteMatrixMarkdown(w io.Writer, m *Matrix) error {
 	b := bufio.NewWriter(w)
 	fmt.Fprint(b, "## bulkhead\n\n| kernel | passed | failed | broken | skipped | |\n|---|--:|--:|--:|--:|---|\n")
@@ -96,8 +99,8 @@ func WriteMatrixMarkdown(w io.Writer, m *Matrix) error {
 		fmt.Fprintf(b, "| %s | %d | %s | %s | %d | %s |\n", md(row.Title()), s.Pass, strong(s.Fail), strong(s.Broken), s.Skip,
 			md(strings.Join(row.Result.wholeProblems(), "; ")))
 	}
-	head := false
-	for _, line := range m.lines() {
+	head, lines := false, m.lines()
+	for _, line := range lines {
 		if !line.differs {
 			continue
 		}
@@ -121,6 +124,22 @@ func WriteMatrixMarkdown(w io.Writer, m *Matrix) error {
 			}
 		}
 		fmt.Fprintln(b)
+	}
+	for _, v := range []Verdict{Fail, Broken} {
+		for _, l := range lines {
+			for _, why := range m.reasons(l, v) {
+				fmt.Fprintf(b, "\n### %s: %s on %s\n\n%s", v, md(l.claim.ID), md(m.names(why.rows)), fence(why.claim.Reason))
+				if why.claim.Remedy != "" {
+					fmt.Fprintf(b, "- mended by: %s\n", md(why.claim.Remedy))
+				}
+			}
+		}
+	}
+	for i, g := range m.missing() {
+		if i == 0 {
+			fmt.Fprint(b, "\n### Missing\n\n| on | reason | what would provide it |\n|---|---|---|\n")
+		}
+		fmt.Fprintf(b, "| %s | %s | %s |\n", md(m.names(g.rows)), md(g.Reason), md(g.Remedy))
 	}
 	return b.Flush()
 }

@@ -35,6 +35,24 @@ func (r *Row) Title() string {
 // Add appends the rows of another matrix.
 func (m *Matrix) Add(o *Matrix) { m.Rows = append(m.Rows, o.Rows...) }
 
+// Keep leaves only the kernels that were asked for by this name or are of this
+// release.
+func (m *Matrix) Keep(kernel string) error {
+	var kept []Row
+	var others []string
+	for _, row := range m.Rows {
+		if row.Kernel == kernel || row.Result != nil && row.Result.Kernel.Release == kernel {
+			kept = append(kept, row)
+		}
+		others = append(others, row.Kernel)
+	}
+	if len(kept) == 0 {
+		return fmt.Errorf("no kernel is named %q: there are %s", kernel, strings.Join(others, ", "))
+	}
+	m.Rows = kept
+	return nil
+}
+
 // Single is the result of a matrix of one kernel, else nil.
 func (m *Matrix) Single() *Result {
 	if len(m.Rows) != 1 {
@@ -143,10 +161,20 @@ func (m *Matrix) missing() (all []*matrixGap) {
 	return all
 }
 
-// numbers are the kernels as the terminal numbers them; every one of them is
-// "all".
+// withResult is how many kernels have a result.
+func (m *Matrix) withResult() (n int) {
+	for _, row := range m.Rows {
+		if row.Result != nil {
+			n++
+		}
+	}
+	return n
+}
+
+// numbers are the kernels as the terminal numbers them; every one that has a
+// result is "all".
 func (m *Matrix) numbers(rows []int) string {
-	if len(rows) == len(m.Rows) {
+	if len(rows) == m.withResult() {
 		return "all"
 	}
 	var n []string
@@ -158,7 +186,7 @@ func (m *Matrix) numbers(rows []int) string {
 
 // names are the titles of the kernels.
 func (m *Matrix) names(rows []int) string {
-	if len(rows) == len(m.Rows) && len(rows) > 1 {
+	if len(rows) == m.withResult() && len(rows) > 1 {
 		return "every kernel"
 	}
 	var n []string

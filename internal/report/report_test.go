@@ -3,6 +3,7 @@ package report
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -54,7 +55,7 @@ func TestReadTellsWhatIsBroken(t *testing.T) {
 	edit := func(old, new string) string { return strings.Replace(good.String(), old, new, 1) }
 	for name, raw := range map[string]string{
 		"empty": "", "blank": " \n", "no JSON": "hello", "list": "[]", "object": "{}", "other JSON": `{"version":"1.0"}`,
-		"major": edit(`"`+SchemaVersion+`"`, `"2.0"`), "no version": edit(`"1.1"`, `""`), "word": edit(`"1.1"`, `"1.x"`),
+		"major": edit(`"`+SchemaVersion+`"`, `"2.0"`), "no version": edit(`"`+SchemaVersion+`"`, `""`), "word": edit(`"`+SchemaVersion+`"`, `"1.x"`),
 		"verdict": edit(`"verdict": "pass"`, `"verdict": "maybe"`), "twice": edit(`claim-001"`, `claim-000"`),
 		"summary": edit(`"fail": 1`, `"fail": 0`), "kernel": edit(`"release": "6.12.1-test"`, `"release": ""`),
 		"more": good.String() + "{}", "type": edit(`"seed": 7`, `"seed": "7"`), "id": edit(`"chroot/claim-000"`, `"nothing"`),
@@ -76,7 +77,9 @@ func TestReadTellsWhatIsBroken(t *testing.T) {
 }
 
 func TestEventsCutAtEveryByte(t *testing.T) {
-	r := sample(12)
+	t.Parallel()
+	// Ten claims have every verdict among them.
+	r := sample(10)
 	var stream bytes.Buffer
 	enc := json.NewEncoder(&stream)
 	// ends[i] is where line i ends, without its newline.
@@ -125,7 +128,7 @@ func TestEventsCutAtEveryByte(t *testing.T) {
 			continue
 		}
 		want := states[lines-1]
-		if !got.Partial || len(got.Claims) != want.done || got.Selected != 12 || strings.Join(got.Interrupted, " ") != want.running {
+		if !got.Partial || len(got.Claims) != want.done || got.Selected != len(r.Claims) || strings.Join(got.Interrupted, " ") != want.running {
 			t.Fatalf("cut at byte %d: partial %v, %d claims, running %v; want %+v", cut, got.Partial, len(got.Claims), got.Interrupted, want)
 		}
 		for i, c := range got.Claims {
@@ -265,5 +268,27 @@ func TestEveryFormatTakesEveryResult(t *testing.T) {
 	again, err := Read(b.Bytes())
 	if err != nil || len(again.Rows) != 3 || again.Rows[1].Error != "the guest\ndied" {
 		t.Errorf("a matrix read back: %+v, %v", again, err)
+	}
+}
+
+// TestKTAPAsTheKernelsOwnParserReadsIt needs the folder tools/testing/kunit of
+// a kernel tree, which no package of Debian's has without all the rest.
+func TestKTAPAsTheKernelsOwnParserReadsIt(t *testing.T) {
+	folder := os.Getenv("KUNIT")
+	if folder == "" {
+		t.Skip("KUNIT names no folder tools/testing/kunit of a kernel tree")
+	}
+	r := sample(40)
+	r.Claims[13].Accepted = &Acceptance{"known # SKIP", "2999-01-01"}
+	file := filepath.Join(t.TempDir(), "r.ktap")
+	var b bytes.Buffer
+	if err := errors.Join(WriteKTAP(&b, r), os.WriteFile(file, b.Bytes(), 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command("python3", filepath.Join(folder, "kunit.py"), "parse", file).CombinedOutput()
+	s := r.Summary
+	want := fmt.Sprintf("Ran 40 tests: passed: %d, failed: %d, skipped: %d", s.Pass+1, s.Fail-1+s.Broken, s.Skip)
+	if err == nil || !strings.Contains(string(out), want) || strings.Contains(strings.ToLower(string(out)), "error") {
+		t.Errorf("%v, want a status that is not 0 and %q in\n%s", err, want, out)
 	}
 }

@@ -89,8 +89,13 @@ func (s Summary) counts() []count {
 	return []count{{Pass, s.Pass}, {Fail, s.Fail}, {Broken, s.Broken}, {Skip, s.Skip}}
 }
 
-// Headline says which bulkhead looked at which kernel.
-func Headline(r *Result) string {
+// WriteHeadline says which bulkhead looks at which kernel, before a run.
+func WriteHeadline(w io.Writer, r *Result, o TerminalOptions) {
+	fmt.Fprintln(w, wrap(headline(r), 2, o.Width))
+}
+
+// headline says which bulkhead looked at which kernel.
+func headline(r *Result) string {
 	who := ""
 	if !r.Kernel.Root {
 		who = ", as an ordinary user"
@@ -104,7 +109,7 @@ func Headline(r *Result) string {
 // counts last, where the eye is.
 func WriteTerminal(w io.Writer, r *Result, o TerminalOptions) {
 	if !o.Live {
-		fmt.Fprintln(w, Headline(r))
+		WriteHeadline(w, r, o)
 		if o.Verbose {
 			for _, c := range r.Claims {
 				fmt.Fprintln(w, ClaimLine(c, o.Color, true))
