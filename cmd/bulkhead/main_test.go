@@ -72,6 +72,8 @@ func TestWrongUsageIsOneLineAndStatus2(t *testing.T) {
 		{"run", "--json", "/no/such/folder/file"}, {"run", "--alpine", "/no/such/file"}, {"run", "--alpine", broken},
 		{"run", "--fixture", "nothing"}, {"run", "extra"}, {"nothing"}, {"explain", "nothing"}, {"explain"},
 		{"run", "--area", "uts", "--claim", "pid/first-child-is-1"},
+		{"report"}, {"report", broken}, {"report", "/no/such/file"}, {"report", broken, "--format", "nothing"},
+		{"run", "--baseline", broken}, {"run", "--baseline", "/no/such/file"}, {"matrix", "vmlinuz", "--baseline", broken},
 		{"compare", broken}, {"compare", broken, broken}, {"compare", "/no/such/file", broken},
 	} {
 		out, errs, status := bulkhead(t, args...)
@@ -84,7 +86,11 @@ func TestWrongUsageIsOneLineAndStatus2(t *testing.T) {
 func TestResultFitsTheSchema(t *testing.T) {
 	dir := t.TempDir()
 	file, junit := filepath.Join(dir, "r.json"), filepath.Join(dir, "r.xml")
-	out, errs, status := bulkhead(t, "run", "--area", "uts,time", "--json", file, "--junit", junit)
+	known := filepath.Join(t.TempDir(), "known.yaml")
+	if err := os.WriteFile(known, []byte("accepted: [{claim: uts/nothing, verdict: fail, reason: why, expires: 2999-01-01}]"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	out, errs, status := bulkhead(t, "run", "--area", "uts,time", "--json", file, "--junit", junit, "--baseline", known)
 	if status != 0 {
 		t.Fatalf("status %d:\n%s%s", status, out, errs)
 	}

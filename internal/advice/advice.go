@@ -151,7 +151,7 @@ var (
 // Elsewhere tells a fault of the kernel from one of the machine, where nothing
 // is known that would mend it.
 func Elsewhere(id string) string {
-	return "nothing on this machine is known to switch it off; whether a stock kernel keeps it: bulkhead vm --kernel debian:trixie --claim " + id
+	return "nothing known on this machine; see whether a stock kernel keeps it: bulkhead vm --kernel debian:trixie --claim " + id
 }
 
 // Cgroup2 stands in a text for where cgroup v2 is mounted.

@@ -343,11 +343,19 @@ func (c *Comparison) writeTerminal(w io.Writer, o TerminalOptions) {
 		word string
 		side Side
 	}{{"old", c.Old}, {"new", c.New}} {
+		line := s.side.title()
+		if s.side.Kernel != nil {
+			line += ": " + SummaryLine(s.side.Summary, false)
+		}
+		gap := "  "
+		if o.Width > 0 && len("old  ")+len(line)+len(gap)+len(s.side.Name) >= o.Width {
+			gap = "\n     "
+		}
 		fmt.Fprintf(w, "%s  %s", s.word, s.side.title())
 		if s.side.Kernel != nil {
 			fmt.Fprintf(w, ": %s", SummaryLine(s.side.Summary, o.Color))
 		}
-		fmt.Fprintln(w, dim("  "+s.side.Name, o.Color))
+		fmt.Fprintln(w, gap+dim(s.side.Name, o.Color))
 	}
 	fmt.Fprintf(w, "     %s\n", wrap(c.change(), 5, o.Width))
 	if len(c.Run) > 0 {
@@ -368,7 +376,11 @@ func (c *Comparison) writeTerminal(w io.Writer, o TerminalOptions) {
 			}
 			fmt.Fprintf(w, "  %s  %s\n", kind, wrap(strings.Join(g.ids, ", "), 18, o.Width))
 			for _, l := range g.why() {
-				fmt.Fprintf(w, "                  %s\n", wrap(l, 18, o.Width))
+				indent := 18
+				if strings.HasPrefix(l, "-> ") {
+					indent = 21
+				}
+				fmt.Fprintf(w, "                  %s\n", wrap(l, indent, o.Width))
 			}
 		}
 	}

@@ -122,10 +122,10 @@ func WriteHTML(w io.Writer, r *Result) error {
 }
 
 type htmlLine struct {
-	ID, Area, Text, Try, Verdicts string
-	Differs                       bool
-	Cells                         []Verdict
-	Reasons                       []htmlReason
+	ID, Area, Text, Since, Try, Verdicts string
+	Differs                              bool
+	Cells                                []Verdict
+	Reasons                              []htmlReason
 }
 
 // htmlReason is why a claim is not kept, and on which kernels for that reason.
@@ -141,7 +141,7 @@ func WriteMatrixHTML(w io.Writer, m *Matrix) error {
 	for _, l := range m.lines() {
 		total++
 		c := htmlClaim{l.claim}
-		line := htmlLine{ID: c.ID, Area: c.Area, Text: c.Text, Try: c.Try, Differs: l.differs}
+		line := htmlLine{ID: c.ID, Area: c.Area, Text: c.Text, Since: c.Since, Try: c.Try, Differs: l.differs}
 		seen := map[Verdict]bool{}
 		at := map[string]int{}
 		for i, cell := range l.cells {

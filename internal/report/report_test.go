@@ -292,3 +292,72 @@ func TestKTAPAsTheKernelsOwnParserReadsIt(t *testing.T) {
 		t.Errorf("%v, want a status that is not 0 and %q in\n%s", err, want, out)
 	}
 }
+
+func TestOneKernelOfAMatrix(t *testing.T) {
+	m := &Matrix{Version: SchemaVersion, Rows: []Row{{Kernel: "debian:a", Result: sample(3)}, {Kernel: "debian:b", Error: "no guest"}}}
+	for name, want := range map[string]string{"debian:a": "debian:a", "6.12.1-test": "debian:a", "debian:b": "debian:b"} {
+		some := *m
+		if err := some.Keep(name); err != nil || len(some.Rows) != 1 || some.Rows[0].Kernel != want {
+			t.Errorf("%s: %v, %v", name, some.Rows, err)
+		}
+	}
+	if err := m.Keep("debian:c"); err == nil || err.Error() != `no kernel is named "debian:c": there are debian:a, debian:b` || len(m.Rows) != 2 {
+		t.Errorf("a kernel that is not there: %v", err)
+	}
+}
+
+// TestAMatrixSaysWhy looks for the reasons, what mends them and the kernels in
+// what people read of several kernels.
+func TestAMatrixSaysWhy(t *testing.T) {
+	a, b := sample(10), sample(10)
+	b.Kernel.Release = "6.1.0-other"
+	b.Claims[7].Verdict, b.Claims[7].Reason, b.Claims[7].Remedy = Pass, "", ""
+	b.Claims[5].Reason = "another reason"
+	b.Claims[3].Remedy, b.Claims[3].Accepted = "another kernel", &Acceptance{"known", "2999-01-01"}
+	b.Summary = Count(b.Claims)
+	m := &Matrix{Version: SchemaVersion, Rows: []Row{{Kernel: "a", Result: a}, {Kernel: "b", Result: b}, {Kernel: "c", Error: "no guest"}}}
+	for format, wants := range map[string][]string{
+		"terminal": {"FAIL mount/claim-003 on every kernel", "BROKEN net/claim-005 on 6.1.0-other x86_64\n  another reason", "1: CONFIG_VXLAN is not set # SKIP\n       -> a kernel built with CONFIG_VXLAN"},
+		"markdown": {`### fail: mount/claim-003 on every kernel`, "### broken: net/claim-005 on 6.1.0-other x86\\_64", `a kernel built with CONFIG\_VXLAN`},
+		"html":     {"6.1.0-other x86_64: another reason", "mended by: a kernel built with CONFIG_VXLAN"},
+	} {
+		var out bytes.Buffer
+		if err := m.Write(&out, format, TerminalOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range wants {
+			if !strings.Contains(out.String(), want) {
+				t.Errorf("%s lacks %q:\n%s", format, want, out.String())
+			}
+		}
+	}
+}
+
+// TestAcceptedVerdicts looks at how each format tells what is accepted from
+// what is not.
+func TestAcceptedVerdicts(t *testing.T) {
+	r := sample(10)
+	r.Claims[3].Accepted = &Acceptance{"issue 7", "2999-01-01"}
+	r.Baseline = &Baseline{File: "known.yaml", Notes: []BaselineNote{{4, "pid/gone", "no claim has this ID"}}}
+	for format, wants := range map[string][]string{
+		"terminal": {"1 failed, 1 broken, 1 skipped (1 accepted)", "Accepted by known.yaml:\n  fail   mount/claim-003, until 2999-01-01\n         issue 7", "line 4, pid/gone\n    no claim has this ID"},
+		"json":     {`"expires": "2999-01-01"`, `"why": "no claim has this ID"`},
+		"markdown": {`| mount/claim-003 | fail | 2999-01-01 | issue 7 |`, "- line 4, pid/gone: no claim has this ID"},
+		"html":     {"until 2999-01-01: issue 7", "no claim has this ID"},
+		"ktap":     {"ok 2 claim-003 # XFAIL issue 7 (until 2999-01-01)\n", "ok 2 mount\n"},
+		"junit":    {`<skipped message="fail, accepted until 2999-01-01: issue 7">`, `failures="0"`},
+	} {
+		var out bytes.Buffer
+		if err := one(r).Write(&out, format, TerminalOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range wants {
+			if !strings.Contains(out.String(), want) {
+				t.Errorf("%s lacks %q:\n%s", format, want, out.String())
+			}
+		}
+		if format == "terminal" && strings.Contains(out.String(), "FAIL") {
+			t.Errorf("an accepted failure is told as one that counts:\n%s", out.String())
+		}
+	}
+}
