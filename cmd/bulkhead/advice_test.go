@@ -10,6 +10,7 @@ import (
 	"testing"
 	"unsafe"
 
+	"github.com/onsi/ginkgo/v2/types"
 	"golang.org/x/sys/unix"
 
 	"bulkhead/internal/advice"
@@ -207,4 +208,23 @@ func refuseNamespaces() error {
 		return errno
 	}
 	return nil
+}
+
+// TestACoreClaimThatFailsComesWithAdvice has no kernel with the fault: the
+// verdict is made from what Ginkgo would say of it.
+func TestACoreClaimThatFailsComesWithAdvice(t *testing.T) {
+	for _, c := range claim.All() {
+		failed := types.SpecReport{LeafNodeText: c.ID + ": " + c.Text, State: types.SpecStateFailed, Failure: types.Failure{Message: "it is not so"}}
+		found, ran := claim.Judge(failed)
+		if !ran || found.Verdict != report.Fail {
+			t.Fatalf("%s: %+v", c.ID, found)
+		}
+		want := advice.Elsewhere(c.ID)
+		for _, around := range kernel.Confinements() {
+			want = around.Mend
+		}
+		if c.Core != strings.Contains(found.Remedy, want) {
+			t.Errorf("%s, core %v: mended by %q", c.ID, c.Core, found.Remedy)
+		}
+	}
 }
