@@ -304,18 +304,54 @@ var _ = claim.It(claim.Claim{
 	Try:      "echo 1111 > /proc/sys/kernel/msgmax; cat /proc/sys/kernel/msgmax; unshare --ipc cat /proc/sys/kernel/msgmax",
 	Shows:    "1111\n8192",
 }, func(ctx SpecContext) {
+	// The creator's setting and the kernel's default of each.
+	settings := map[string][2]string{
+		"msgmax": {"1111", "8192"}, "msgmnb": {"2222", "16384"}, "msgmni": {"33", "32000"}, "shmmni": {"77", "4096"}, "shm_rmid_forced": {"1", "0"},
+		"shmmax": {"4444", "18446744073692774399"}, "shmall": {"5555", "18446744073692774399"},
+		"sem": {"9\t99\t9\t9", "32000\t1024000000\t500\t32000"},
+	}
 	creator := harness.Start(ctx, harness.New(namespace.IPC))
-	harness.Must(creator.WriteFile("/proc/sys/kernel/msgmax", "1111"))
-	harness.Must(creator.WriteFile("/proc/sys/kernel/shmmni", "77"))
+	for name, values := range settings {
+		harness.Must(creator.WriteFile("/proc/sys/kernel/"+name, values[0]))
+	}
 	fresh := harness.Start(ctx, harness.Under(creator), harness.New(namespace.IPC))
 	plain := creator.Fork(ctx)
 	read := func(sb *harness.Sandbox, name string) string {
 		return strings.TrimSpace(harness.Got(sb.ReadFile("/proc/sys/kernel/" + name)))
 	}
-	claim.Evidence("new namespace: msgmax %s, shmmni %s; plain child: %s, %s", read(fresh, "msgmax"), read(fresh, "shmmni"), read(plain, "msgmax"), read(plain, "shmmni"))
-	Expect(read(fresh, "msgmax")).To(Equal("8192"), "msgmax of a new IPC namespace whose creator had 1111")
-	Expect(read(fresh, "shmmni")).To(Equal("4096"), "shmmni of a new IPC namespace whose creator had 77")
-	Expect(read(plain, "msgmax")).To(Equal("1111"), "contrast: a plain child")
+	for name, values := range settings {
+		got, kept := read(fresh, name), read(plain, name)
+		claim.Evidence("%s: in a new namespace %q; of a plain child %q", name, got, kept)
+		Expect(got).To(Equal(values[1]), "%s of a new IPC namespace whose creator had %s", name, values[0])
+		Expect(kept).To(Equal(values[0]), "contrast: %s of a plain child", name)
+	}
+})
+
+var _ = claim.It(claim.Claim{
+	ID:       "ipc/mqueue-sysctls-start-at-kernel-defaults",
+	Text:     "The limits of POSIX queues in a new IPC namespace are the kernel's built-in ones, not its creator's settings.",
+	Source:   claim.Sources{claim.Man("ipc_namespaces(7)", ""), claim.Man("mq_overview(7)", "/proc interfaces")},
+	Needs:    claim.Needs{ipcNeed, mqueue, claim.File("/proc/sys/fs/mqueue/msg_max", "CONFIG_POSIX_MQUEUE_SYSCTL"), ipcSysctls},
+	Contrast: "a plain child keeps the creator's",
+	Try:      "echo 7 > /proc/sys/fs/mqueue/msg_max; cat /proc/sys/fs/mqueue/msg_max; unshare --ipc cat /proc/sys/fs/mqueue/msg_max",
+	Shows:    "7\n10",
+}, func(ctx SpecContext) {
+	settings := map[string][2]string{"msg_max": {"7", "10"}, "msgsize_max": {"777", "8192"}, "queues_max": {"77", "256"}, "msg_default": {"3", "10"}, "msgsize_default": {"333", "8192"}}
+	creator := harness.Start(ctx, harness.New(namespace.IPC))
+	for name, values := range settings {
+		harness.Must(creator.WriteFile("/proc/sys/fs/mqueue/"+name, values[0]))
+	}
+	fresh := harness.Start(ctx, harness.Under(creator), harness.New(namespace.IPC))
+	plain := creator.Fork(ctx)
+	read := func(sb *harness.Sandbox, name string) string {
+		return strings.TrimSpace(harness.Got(sb.ReadFile("/proc/sys/fs/mqueue/" + name)))
+	}
+	for name, values := range settings {
+		got, kept := read(fresh, name), read(plain, name)
+		claim.Evidence("%s: in a new namespace %s; of a plain child %s", name, got, kept)
+		Expect(got).To(Equal(values[1]), "%s of a new IPC namespace whose creator had %s", name, values[0])
+		Expect(kept).To(Equal(values[0]), "contrast: %s of a plain child", name)
+	}
 })
 
 var _ = claim.It(claim.Claim{

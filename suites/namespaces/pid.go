@@ -684,6 +684,38 @@ var _ = claim.It(claim.Claim{
 })
 
 var _ = claim.It(claim.Claim{
+	ID:       "pid/choosing-pids-needs-capability",
+	Text:     "Choosing a PID by set_tid or ns_last_pid needs CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN in the user namespace that owns the PID namespace (EPERM).",
+	Source:   claim.Sources{claim.Man("clone(2)", "ERRORS"), claim.Man("pid_namespaces(7)", "/proc files"), claim.Man("capabilities(7)", "CAP_CHECKPOINT_RESTORE")},
+	Needs:    claim.Needs{claim.Namespace(namespace.PID), userNeed, claim.File("/proc/sys/kernel/ns_last_pid", "CONFIG_CHECKPOINT_RESTORE")},
+	Contrast: "with the capability, and for a process of no chosen PID, it works",
+	Since:    "5.5",
+}, func(ctx SpecContext) {
+	const file = "/proc/sys/kernel/ns_last_pid"
+	init := harness.Start(ctx, harness.New(namespace.PID))
+	// Root of a user namespace that does not own the PID namespace.
+	foreign := unmapped(ctx, init)
+	dropped := init.Fork(ctx)
+	harness.Must(dropped.Capset(harness.Capabilities{}))
+	choose := func(sb *harness.Sandbox, pid int32) (tid, last error) {
+		_, tid = sb.Clone3(ctx, harness.CloneArgs{SetTID: []int32{pid}})
+		return tid, sb.WriteFile(file, "500")
+	}
+	foreignTID, foreignLast := choose(foreign, 70)
+	droppedTID, droppedLast := choose(dropped, 71)
+	_, plain := dropped.Clone(ctx, 0)
+	tid, last := choose(init, 72)
+	claim.Evidence("set_tid and ns_last_pid without capabilities: %v, %v; as root of a user namespace that does not own the PID namespace: %v, %v; with them: %v, %v", droppedTID, droppedLast, foreignTID, foreignLast, tid, last)
+	Expect(droppedTID).To(MatchError(unix.EPERM), "clone3(set_tid) without capabilities")
+	Expect(droppedLast).To(MatchError(unix.EPERM), "writing ns_last_pid without capabilities")
+	Expect(foreignTID).To(MatchError(unix.EPERM), "clone3(set_tid) as root of a user namespace that does not own the PID namespace")
+	Expect(foreignLast).To(MatchError(unix.EPERM), "writing ns_last_pid as root of a user namespace that does not own the PID namespace")
+	Expect(plain).NotTo(HaveOccurred(), "contrast: a process of no chosen PID without capabilities")
+	Expect(tid).NotTo(HaveOccurred(), "contrast: clone3(set_tid) with all capabilities")
+	Expect(last).NotTo(HaveOccurred(), "contrast: writing ns_last_pid with all capabilities")
+})
+
+var _ = claim.It(claim.Claim{
 	ID:       "pid/clone3-set-tid",
 	Text:     "clone3(2) with set_tid creates the process with the requested PID.",
 	Source:   claim.Sources{claim.Man("clone(2)", "The set_tid array")},

@@ -133,6 +133,57 @@ var _ = claim.It(claim.Claim{
 })
 
 var _ = claim.It(claim.Claim{
+	ID:       "ns/setns-needs-cap-over-the-target",
+	Text:     "All capabilities in one's own user namespace do not suffice to join a namespace, of any type, that another user namespace owns (EPERM).",
+	Source:   claim.Sources{claim.Man("setns(2)", "DESCRIPTION"), claim.Man("user_namespaces(7)", "Interaction of user namespaces and other types of namespaces")},
+	Needs:    claim.Needs{userNeed},
+	Contrast: "one that the own user namespace owns can be joined",
+	Try:      "for o in mount uts ipc net cgroup; do unshare --user --map-root-user nsenter --$o=/proc/$$/ns/${o/mount/mnt} true; done; unshare --user --map-root-user --uts nsenter --uts=/proc/self/ns/uts echo joined",
+	Shows:    "nsenter: …\nnsenter: …\nnsenter: …\nnsenter: …\nnsenter: …\njoined",
+}, func(ctx SpecContext) {
+	host := harness.Start(ctx)
+	for _, t := range offered(ctx) {
+		if t == namespace.User {
+			continue
+		}
+		target := harness.Start(ctx, harness.Under(host), harness.New(t))
+		sb := harness.Start(ctx, harness.Under(host))
+		link := func(of *harness.Sandbox) int {
+			return harness.Got(sb.Open(fmt.Sprintf("/proc/%d/ns/%s", of.PID(), t.Name), unix.O_RDONLY, 0))
+		}
+		theirs := link(target)
+		harness.Must(sb.Unshare(unix.CLONE_NEWUSER))
+		own := link(harness.Start(ctx, harness.Under(sb), harness.New(t)))
+		refused, joined := sb.Setns(theirs, t.Flag), sb.Setns(own, t.Flag)
+		claim.Evidence("%s: of the outer user namespace: %v; of the own: %v", t, refused, joined)
+		Expect(refused).To(MatchError(unix.EPERM), "setns(%s) to a namespace of the outer user namespace, with all capabilities in an inner one", t.Const)
+		Expect(joined).NotTo(HaveOccurred(), "contrast: setns(%s) to a namespace of the own user namespace", t.Const)
+	}
+})
+
+var _ = claim.It(claim.Claim{
+	ID:       "ns/setns-pidfd-needs-ptrace-access",
+	Text:     "Joining the namespaces of a process by its PID descriptor needs ptrace access to that process (EPERM), which a process without CAP_SYS_PTRACE has not to one with more capabilities.",
+	Source:   claim.Sources{claim.Man("setns(2)", "fd is a PID file descriptor"), claim.Man("ptrace(2)", "Ptrace access mode checking")},
+	Needs:    claim.Needs{claim.Namespace(namespace.UTS)},
+	Contrast: "by the descriptor of the namespace it joins, and with the capability by the PID descriptor",
+	Since:    "5.8",
+}, func(ctx SpecContext) {
+	host := harness.Start(ctx)
+	target := harness.Start(ctx, harness.Under(host), harness.New(namespace.UTS))
+	sb := harness.Start(ctx, harness.Under(host))
+	fd := pidfdOpen(sb, target.PID())
+	ns := harness.Got(sb.Open(fmt.Sprintf("/proc/%d/ns/uts", target.PID()), unix.O_RDONLY, 0))
+	able := sb.Fork(ctx)
+	harness.Must(sb.DropCapability(unix.CAP_SYS_PTRACE))
+	refused, byNamespace, allowed := sb.Setns(fd, unix.CLONE_NEWUTS), sb.Setns(ns, unix.CLONE_NEWUTS), able.Setns(fd, unix.CLONE_NEWUTS)
+	claim.Evidence("by PID descriptor without CAP_SYS_PTRACE: %v, with it: %v; by the namespace's descriptor without it: %v", refused, allowed, byNamespace)
+	Expect(refused).To(MatchError(unix.EPERM), "setns(pidfd, CLONE_NEWUTS) without CAP_SYS_PTRACE, to a process that has it")
+	Expect(allowed).NotTo(HaveOccurred(), "contrast: setns(pidfd, CLONE_NEWUTS) with all capabilities")
+	Expect(byNamespace).NotTo(HaveOccurred(), "contrast: setns to the descriptor of the UTS namespace without CAP_SYS_PTRACE")
+})
+
+var _ = claim.It(claim.Claim{
 	ID:       "ns/setns-shared-fs-einval",
 	Text:     "A process that shares its root and working directory with another (CLONE_FS) can join neither a mount nor a user namespace (EINVAL).",
 	Source:   claim.Sources{claim.Man("setns(2)", "ERRORS")},
@@ -310,6 +361,33 @@ var _ = claim.It(claim.Claim{
 	Expect(moved).To(MatchError(unix.EINVAL), "uid_map written behind the start")
 	Expect(page).To(MatchError(unix.EINVAL), "uid_map written with more than a page")
 	Expect(fine).NotTo(HaveOccurred(), "contrast: uid_map written at the start")
+})
+
+var _ = claim.It(claim.Claim{
+	ID:       "user/map-needs-capability-in-namespace",
+	Text:     "A process without capabilities in a user namespace cannot write its maps (EPERM), though it is a member and the files are its own.",
+	Source:   claim.Sources{claim.Man("user_namespaces(7)", "Defining user and group ID mappings")},
+	Needs:    claim.Needs{userNeed},
+	Contrast: "with them it maps its own ID",
+}, func(ctx SpecContext) {
+	write := func(capable bool) (uid, gid error) {
+		sb := unmapped(ctx, harness.Start(ctx))
+		if !capable {
+			harness.Must(sb.Capset(harness.Capabilities{}))
+		}
+		uid = sb.WriteFile("/proc/self/uid_map", oneID(0, 0))
+		if capable {
+			harness.Must(sb.WriteFile("/proc/self/setgroups", "deny"))
+		}
+		return uid, sb.WriteFile("/proc/self/gid_map", oneID(0, 0))
+	}
+	uid, gid := write(false)
+	uidWith, gidWith := write(true)
+	claim.Evidence("without capabilities: uid_map %v, gid_map %v; with them: %v, %v", uid, gid, uidWith, gidWith)
+	Expect(uid).To(MatchError(unix.EPERM), "uid_map written by a member without capabilities")
+	Expect(gid).To(MatchError(unix.EPERM), "gid_map written by a member without capabilities")
+	Expect(uidWith).NotTo(HaveOccurred(), "contrast: uid_map written by a member with all capabilities")
+	Expect(gidWith).NotTo(HaveOccurred(), "contrast: gid_map written by a member with all capabilities")
 })
 
 // projectIDs is that the suite's own user namespace has project IDs to map.

@@ -84,6 +84,33 @@ var _ = claim.It(claim.Claim{
 })
 
 var _ = claim.It(claim.Claim{
+	ID:       "time/nested-offsets-count-from-the-initial-clock",
+	Text:     "A time namespace starts with its creator's offsets, and those written for it count from the initial namespace's clock, not from its creator's.",
+	Source:   claim.Sources{claim.Man("time_namespaces(7)", "/proc/PID/timens_offsets")},
+	Needs:    claim.Needs{timeNeed},
+	Contrast: "the creator's offset stays what it was",
+	Since:    "5.6",
+	Try:      "unshare --time --fork --monotonic 1000 unshare --time --fork --monotonic 100 cat /proc/self/timens_offsets",
+	Shows:    "monotonic 100 0\nboottime 0 0",
+}, func(ctx SpecContext) {
+	creator, member := inTime(ctx, "monotonic 1000 0\n")
+	nested := func(lines string) *harness.Sandbox {
+		sb := member.Fork(ctx)
+		harness.Must(sb.Unshare(unix.CLONE_NEWTIME))
+		if lines != "" {
+			harness.Must(sb.WriteFile(offsets, lines))
+		}
+		return sb.Fork(ctx)
+	}
+	outer := ahead(member, creator, unix.CLOCK_MONOTONIC)
+	started, written := ahead(nested(""), creator, unix.CLOCK_MONOTONIC), ahead(nested("monotonic 100 0\n"), creator, unix.CLOCK_MONOTONIC)
+	claim.Evidence("ahead of the initial clock: the creator %d s; a nested namespace with nothing written %d s, with an offset of 100 %d s", outer, started, written)
+	Expect(started).To(Equal(1000), "seconds that CLOCK_MONOTONIC of a nested time namespace is ahead, its creator being ahead by 1000")
+	Expect(written).To(Equal(100), "seconds that CLOCK_MONOTONIC of a nested time namespace with an offset of 100 is ahead of the initial one")
+	Expect(outer).To(Equal(1000), "contrast: seconds that the creator's clock is ahead")
+})
+
+var _ = claim.It(claim.Claim{
 	ID:       "time/boottime-offset-and-uptime",
 	Text:     "The boottime offset shifts CLOCK_BOOTTIME and /proc/uptime and leaves the monotonic clock.",
 	Source:   claim.Sources{claim.Man("time_namespaces(7)", "DESCRIPTION")},

@@ -336,7 +336,12 @@ var _ = claim.It(claim.Claim{
 	Expect(joined).To(Succeed(), "host root joining the UTS namespace of a descendant user namespace")
 	set := root.Sethostname("by-host-root")
 	_, refused := joins(ctx, pid, stranger, namespace.UTS)
-	claim.Evidence("host root joins: %v; sets the name: %v; it reads %q inside; an unrelated user: %v", joined, set, child.Uname().Nodename, refused)
+	mapSelf(child, 0, user)
+	grandchild := harness.Start(ctx, harness.Under(child), harness.New(namespace.User, namespace.UTS), harness.WithoutIDs())
+	far := harness.Start(ctx)
+	further := far.Setns(harness.Got(far.Open(fmt.Sprintf("/proc/%d/ns/uts", hostPID(ctx, grandchild)), unix.O_RDONLY, 0)), unix.CLONE_NEWUTS)
+	claim.Evidence("host root joins: %v, one level deeper: %v; sets the name: %v; it reads %q inside; an unrelated user: %v", joined, further, set, child.Uname().Nodename, refused)
+	Expect(further).To(Succeed(), "host root joining the UTS namespace of a user namespace two levels below")
 	Expect(set).To(Succeed(), "host root setting the host name there")
 	Expect(child.Uname().Nodename).To(Equal("by-host-root"), "the host name read in the descendant")
 	Expect(refused).To(MatchError(unix.EPERM), "contrast: an unrelated user joining it")
@@ -384,6 +389,29 @@ var _ = claim.It(claim.Claim{
 	Expect(after.Effective).To(Equal(allCapabilities()), "effective capabilities after joining the user namespace")
 	Expect(after.Permitted).To(Equal(allCapabilities()), "permitted capabilities after joining the user namespace")
 	Expect(before.Effective).To(BeZero(), "contrast: effective capabilities before")
+})
+
+var _ = claim.It(claim.Claim{
+	ID:       "user/creation-resets-securebits-and-bounding-set",
+	Text:     "A new user namespace starts with the default securebits and a full bounding set, whatever its creator had.",
+	Source:   claim.Sources{claim.Man("user_namespaces(7)", "Capabilities"), claim.Man("capabilities(7)", "The securebits flags: establishing a capabilities-only environment")},
+	Needs:    claim.Needs{userNeed},
+	Contrast: "a plain child has its creator's",
+}, func(ctx SpecContext) {
+	const keepCapsLocked = 1 << 5
+	look := func(sb *harness.Sandbox) (bits, bounding int) {
+		return harness.Got(sb.Prctl(unix.PR_GET_SECUREBITS)), harness.Got(sb.Prctl(unix.PR_CAPBSET_READ, unix.CAP_NET_RAW))
+	}
+	creator := harness.Start(ctx)
+	harness.Got(creator.Prctl(unix.PR_SET_SECUREBITS, keepCapsLocked))
+	harness.Got(creator.Prctl(unix.PR_CAPBSET_DROP, unix.CAP_NET_RAW, 0, 0, 0))
+	bits, bounding := look(unmapped(ctx, creator))
+	plainBits, plainBounding := look(creator.Fork(ctx))
+	claim.Evidence("securebits and CAP_NET_RAW in the bounding set of the creator's plain child: %#x, %d; in a new user namespace: %#x, %d", plainBits, plainBounding, bits, bounding)
+	Expect(bits).To(BeZero(), "securebits in a new user namespace")
+	Expect(bounding).To(Equal(1), "CAP_NET_RAW in the bounding set in a new user namespace, whose creator had dropped it")
+	Expect(plainBits).To(Equal(keepCapsLocked), "contrast: securebits of a plain child")
+	Expect(plainBounding).To(BeZero(), "contrast: CAP_NET_RAW in the bounding set of a plain child")
 })
 
 var _ = claim.It(claim.Claim{

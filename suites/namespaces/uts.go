@@ -122,7 +122,7 @@ var _ = claim.It(claim.Claim{
 
 var _ = claim.It(claim.Claim{
 	ID:       "uts/host-name-protected-from-userns-root",
-	Text:     "Setting the host name needs CAP_SYS_ADMIN in the user namespace owning the UTS namespace: root of a user namespace may not set the host's.",
+	Text:     "Setting the host name or the domain name needs CAP_SYS_ADMIN in the user namespace owning the UTS namespace: root of a user namespace may not set the host's.",
 	Source:   claim.Sources{claim.Man("sethostname(2)", "ERRORS"), claim.Man("user_namespaces(7)", "Interaction")},
 	Needs:    claim.Needs{utsNeed, claim.Namespace(namespace.User)},
 	Contrast: "works in an own UTS namespace",
@@ -130,11 +130,15 @@ var _ = claim.It(claim.Claim{
 	Shows:    "hostname: you must be root to change the host name\nx",
 }, func(ctx SpecContext) {
 	host := harness.Start(ctx, harness.New(namespace.UTS))
-	refused := harness.Start(ctx, harness.Under(host), harness.New(namespace.User)).Sethostname("x")
-	allowed := harness.Start(ctx, harness.Under(host), harness.New(namespace.User, namespace.UTS)).Sethostname("x")
-	claim.Evidence("in the host's UTS namespace: %v; in an own one: %v", refused, allowed)
+	foreign := harness.Start(ctx, harness.Under(host), harness.New(namespace.User))
+	own := harness.Start(ctx, harness.Under(host), harness.New(namespace.User, namespace.UTS))
+	refused, refusedDomain := foreign.Sethostname("x"), foreign.Setdomainname("x")
+	allowed, allowedDomain := own.Sethostname("x"), own.Setdomainname("x")
+	claim.Evidence("in the host's UTS namespace: %v, %v; in an own one: %v, %v", refused, refusedDomain, allowed, allowedDomain)
 	Expect(refused).To(MatchError(unix.EPERM), "root of a user namespace setting the host's name")
-	Expect(allowed).To(Succeed(), "contrast: in an own UTS namespace")
+	Expect(refusedDomain).To(MatchError(unix.EPERM), "root of a user namespace setting the host's domain name")
+	Expect(allowed).To(Succeed(), "contrast: sethostname in an own UTS namespace")
+	Expect(allowedDomain).To(Succeed(), "contrast: setdomainname in an own UTS namespace")
 })
 
 var _ = claim.It(claim.Claim{
