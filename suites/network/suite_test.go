@@ -3,15 +3,7 @@ package network
 import (
 	"testing"
 
-	. "github.com/onsi/ginkgo/v2"
-	. "github.com/onsi/gomega"
-
-	"bulkhead/harness"
+	"bulkhead/internal/claim"
 )
 
-func TestClaims(t *testing.T) {
-	RegisterFailHandler(Fail)
-	RunSpecs(t, "network")
-}
-
-var _ = AfterSuite(harness.Close)
+func TestClaims(t *testing.T) { claim.Suite(t, "network") }
