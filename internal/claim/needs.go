@@ -148,6 +148,28 @@ func Feature(name string, since string, options []string, try func(ctx context.C
 	return Need{Name: name, Since: since, Options: options, Try: try}
 }
 
+// Loaded is that the module of an option is in the kernel already, for one whose
+// loading would make interfaces on the machine.
+func Loaded(option string) Need {
+	module := advice.Module(option)
+	return Need{
+		Name: module,
+		Try: func(context.Context) error {
+			value, known := kernel.LoadConfig().Option(option)
+			switch {
+			case value == "y" || kernel.ModuleLoaded(module):
+				return nil
+			case known && value == "":
+				return &advice.Lack{Why: option + " is not set", Mend: advice.Build(option)}
+			}
+			return &advice.Lack{
+				Why:  fmt.Sprintf("the module %s is not loaded, and loading it would make interfaces on the machine", module),
+				Mend: "modprobe " + module + ", as root of a machine that may have them",
+			}
+		},
+	}
+}
+
 // Check ends the spec at the first need that is missing: as skipped, as failed
 // when the kernel says that it offers what it refuses, or as broken.
 func (needs Needs) Check(ctx context.Context) {

@@ -24,12 +24,27 @@ func rules(name string, options []string, chain probe.Chain) claim.Need {
 	}))
 }
 
+// iptables needs the table nat of x_tables with what the chain uses.
+func iptables(name, option string, chain probe.Chain) claim.Need {
+	return claim.Feature(name, "", []string{"CONFIG_NET_NS", "CONFIG_IP_NF_IPTABLES", option}, once(func(ctx context.Context) error {
+		sb, err := tryNetwork(ctx)
+		if err != nil {
+			return err
+		}
+		_, err = probe.Iptables.Try(sb.Agent(ctx), probe.Ruleset{Table: "nat", Chains: []probe.Chain{chain}})
+		return err
+	}))
+}
+
 var (
 	filterNeed = rules("nf_tables", nil, probe.Chain{Hook: "forward", Rules: []probe.Rule{{In: "a", Out: "b", Drop: true}}})
 	masqNeed   = rules("nf_tables masquerade", []string{"CONFIG_NF_NAT", "CONFIG_NFT_NAT", "CONFIG_NFT_MASQ"},
 		probe.Chain{Hook: "postrouting", NAT: true, Rules: []probe.Rule{{Out: "a", Masquerade: true}}})
 	dnatNeed = rules("nf_tables dnat", []string{"CONFIG_NF_NAT", "CONFIG_NFT_NAT"},
 		probe.Chain{Hook: "prerouting", NAT: true, Rules: []probe.Rule{{In: "a", Port: 1, DNAT: "127.0.0.1:1"}}})
+	iptablesNeed     = iptables("nat of x_tables", "CONFIG_IP_NF_NAT", probe.Chain{Hook: "postrouting"})
+	iptablesMasqNeed = iptables("MASQUERADE of x_tables", "CONFIG_NETFILTER_XT_TARGET_MASQUERADE", probe.Chain{Hook: "postrouting", Rules: []probe.Rule{{Out: "a", Masquerade: true}}})
+	iptablesDNATNeed = iptables("DNAT of x_tables", "CONFIG_NETFILTER_XT_NAT", probe.Chain{Hook: "prerouting", Rules: []probe.Rule{{In: "a", Port: 1, DNAT: "127.0.0.1:1"}}})
 	bridgeFilterNeed = claim.Feature("bridge netfilter", "", []string{"CONFIG_NET_NS", "CONFIG_BRIDGE_NETFILTER"}, once(func(ctx context.Context) error {
 		sb, err := tryNetwork(ctx)
 		if err != nil {
@@ -74,21 +89,16 @@ func echoSources(at *Host) []string {
 	return list
 }
 
-var _ = claim.It(claim.Claim{
-	ID:       "network/nat-masquerade-rewrites-source",
-	Text:     "With MASQUERADE the outside sees the host's address instead of the container's.",
-	Source:   claim.Sources{claim.Man("iptables-extensions(8)", "MASQUERADE"), claim.Man("nft(8)", "NAT STATEMENTS")},
-	Needs:    claim.Needs{vethNeed, bridgeNeed, masqNeed},
-	Contrast: "no answer without it, the outside having no route back",
-	Core:     true,
-	Try:      "for n in c far; do ip netns add $n; done; ip link add v0 type veth peer name eth0 netns c; ip link add up0 type veth peer name eth0 netns far; ip addr add 10.0.0.1/24 dev v0; ip addr add 192.0.2.1/24 dev up0; ip link set v0 up; ip link set up0 up; ip -n c addr add 10.0.0.11/24 dev eth0; ip -n far addr add 192.0.2.2/24 dev eth0; ip -n c link set eth0 up; ip -n far link set eth0 up; ip -n c route add default via 10.0.0.1; echo 1 > /proc/sys/net/ipv4/ip_forward; ip netns exec c ping -qc 1 -W 1 192.0.2.2 | grep -o '[01] received'; nft 'add table ip t; add chain ip t post { type nat hook postrouting priority 100; }; add rule ip t post oif up0 masquerade'; ip netns exec c ping -qc 1 -W 1 192.0.2.2 | grep -o '[01] received'",
-	Shows:    "0 received\n1 received",
-}, func(ctx SpecContext) {
+// addRules is probe.AddRules.In or probe.Iptables.In.
+type addRules func(probe.Target, probe.Ruleset) probe.None
+
+// masqueraded shows a container behind masquerade, by either interface to NAT.
+func masqueraded(ctx SpecContext, add addRules) {
 	p := newPublished(ctx)
 	probe.Capture.In(p.far.Agent, "eth0")
 	without := p.container.silent("192.0.2.2")
 	bare := echoSources(p.far)
-	probe.AddRules.In(p.host.Agent, probe.Ruleset{Table: "bulkhead", Chains: []probe.Chain{
+	add(p.host.Agent, probe.Ruleset{Table: "nat", Chains: []probe.Chain{
 		{Hook: "postrouting", NAT: true, Rules: []probe.Rule{{Out: "uplink", Masquerade: true}}}}})
 	with := p.container.reaches("192.0.2.2")
 	sources := echoSources(p.far)
@@ -101,7 +111,34 @@ var _ = claim.It(claim.Claim{
 	Expect(with).To(BeTrue(), "container1 -> br0 -> host -> uplink, masqueraded -> far: reply")
 	Expect(err).NotTo(HaveOccurred(), "container1 -> br0 -> host -> uplink, masqueraded -> far: a TCP connection")
 	Expect(heard.Reply).To(HavePrefix("far heard hello from 192.0.2.1:"), "what far's server says of its client")
-})
+}
+
+// publishes shows a container's port behind DNAT, by either interface to NAT.
+func publishes(ctx SpecContext, add addRules) {
+	p := newPublished(ctx)
+	probe.Serve.In(p.container.Agent, probe.Server{Name: "container1", Address: "10.0.0.11:80"})
+	before := probe.Knock.In(p.far.Agent, "192.0.2.1:8080")
+	add(p.host.Agent, probe.Ruleset{Table: "nat", Chains: []probe.Chain{
+		{Hook: "prerouting", NAT: true, Rules: []probe.Rule{{In: "uplink", Port: 8080, DNAT: "10.0.0.11:80"}}}}})
+	heard, err := probe.Connect.Try(p.far.Agent, probe.Dial{Address: "192.0.2.1:8080", Send: "hello", Within: replyTime})
+	other := probe.Knock.In(p.far.Agent, "192.0.2.1:8081")
+	claim.Evidence("far to 192.0.2.1:8080 before: %s; with the rule: %q, %v; to port 8081: %s", before, heard.Reply, err, other)
+	Expect(before).To(Equal(probe.Refused), "contrast: far -> uplink: a connection to port 8080 of the host before there is a DNAT rule")
+	Expect(err).NotTo(HaveOccurred(), "far -> uplink, DNAT to 10.0.0.11:80 -> br0 -> container1: a TCP connection to the published port")
+	Expect(heard.Reply).To(HavePrefix("container1 heard hello from 192.0.2.2:"), "what the container's server says of its client")
+	Expect(other).To(Equal(probe.Refused), "contrast: a port of the host that is not published")
+}
+
+var _ = claim.It(claim.Claim{
+	ID:       "network/nat-masquerade-rewrites-source",
+	Text:     "With MASQUERADE the outside sees the host's address instead of the container's.",
+	Source:   claim.Sources{claim.Man("iptables-extensions(8)", "MASQUERADE"), claim.Man("nft(8)", "NAT STATEMENTS")},
+	Needs:    claim.Needs{vethNeed, bridgeNeed, masqNeed},
+	Contrast: "no answer without it, the outside having no route back",
+	Core:     true,
+	Try:      "for n in c far; do ip netns add $n; done; ip link add v0 type veth peer name eth0 netns c; ip link add up0 type veth peer name eth0 netns far; ip addr add 10.0.0.1/24 dev v0; ip addr add 192.0.2.1/24 dev up0; ip link set v0 up; ip link set up0 up; ip -n c addr add 10.0.0.11/24 dev eth0; ip -n far addr add 192.0.2.2/24 dev eth0; ip -n c link set eth0 up; ip -n far link set eth0 up; ip -n c route add default via 10.0.0.1; echo 1 > /proc/sys/net/ipv4/ip_forward; ip netns exec c ping -qc 1 -W 1 192.0.2.2 | grep -o '[01] received'; nft 'add table ip t; add chain ip t post { type nat hook postrouting priority 100; }; add rule ip t post oif up0 masquerade'; ip netns exec c ping -qc 1 -W 1 192.0.2.2 | grep -o '[01] received'",
+	Shows:    "0 received\n1 received",
+}, func(ctx SpecContext) { masqueraded(ctx, probe.AddRules.In) })
 
 var _ = claim.It(claim.Claim{
 	ID:       "network/nat-dnat-publishes-a-port",
@@ -112,20 +149,27 @@ var _ = claim.It(claim.Claim{
 	Core:     true,
 	Try:      "for n in c far; do ip netns add $n; done; ip link add v0 type veth peer name eth0 netns c; ip link add up0 type veth peer name eth0 netns far; ip addr add 10.0.0.1/24 dev v0; ip addr add 192.0.2.1/24 dev up0; ip link set v0 up; ip link set up0 up; ip -n c addr add 10.0.0.11/24 dev eth0; ip -n far addr add 192.0.2.2/24 dev eth0; ip -n c link set eth0 up; ip -n far link set eth0 up; ip -n c route add default via 10.0.0.1; echo 1 > /proc/sys/net/ipv4/ip_forward; ip netns exec c socat TCP-LISTEN:80 SYSTEM:'echo $SOCAT_PEERADDR' & until ip netns exec c grep -q :0050 /proc/net/tcp; do :; done; ip netns exec far socat -u TCP:192.0.2.1:8080 - 2>&1 | grep -o 'Connection refused'; nft 'add table ip t; add chain ip t pre { type nat hook prerouting priority -100; }; add rule ip t pre tcp dport 8080 dnat to 10.0.0.11:80'; ip netns exec far socat -u TCP:192.0.2.1:8080 -",
 	Shows:    "Connection refused\n192.0.2.2",
-}, func(ctx SpecContext) {
-	p := newPublished(ctx)
-	probe.Serve.In(p.container.Agent, probe.Server{Name: "container1", Address: "10.0.0.11:80"})
-	before := probe.Knock.In(p.far.Agent, "192.0.2.1:8080")
-	probe.AddRules.In(p.host.Agent, probe.Ruleset{Table: "bulkhead", Chains: []probe.Chain{
-		{Hook: "prerouting", NAT: true, Rules: []probe.Rule{{In: "uplink", Port: 8080, DNAT: "10.0.0.11:80"}}}}})
-	heard, err := probe.Connect.Try(p.far.Agent, probe.Dial{Address: "192.0.2.1:8080", Send: "hello", Within: replyTime})
-	other := probe.Knock.In(p.far.Agent, "192.0.2.1:8081")
-	claim.Evidence("far to 192.0.2.1:8080 before: %s; with the rule: %q, %v; to port 8081: %s", before, heard.Reply, err, other)
-	Expect(before).To(Equal(probe.Refused), "contrast: far -> uplink: a connection to port 8080 of the host before there is a DNAT rule")
-	Expect(err).NotTo(HaveOccurred(), "far -> uplink, DNAT to 10.0.0.11:80 -> br0 -> container1: a TCP connection to the published port")
-	Expect(heard.Reply).To(HavePrefix("container1 heard hello from 192.0.2.2:"), "what the container's server says of its client")
-	Expect(other).To(Equal(probe.Refused), "contrast: a port of the host that is not published")
-})
+}, func(ctx SpecContext) { publishes(ctx, probe.AddRules.In) })
+
+var _ = claim.It(claim.Claim{
+	ID:       "network/iptables-masquerade-rewrites-source",
+	Text:     "MASQUERADE set by the iptables interface, past nf_tables, does the same.",
+	Source:   claim.Sources{claim.Man("iptables-extensions(8)", "MASQUERADE")},
+	Needs:    claim.Needs{vethNeed, bridgeNeed, iptablesNeed, iptablesMasqNeed},
+	Contrast: "no answer without it, the outside having no route back",
+	Try:      "for n in c far; do ip netns add $n; done; ip link add v0 type veth peer name eth0 netns c; ip link add up0 type veth peer name eth0 netns far; ip addr add 10.0.0.1/24 dev v0; ip addr add 192.0.2.1/24 dev up0; ip link set v0 up; ip link set up0 up; ip -n c addr add 10.0.0.11/24 dev eth0; ip -n far addr add 192.0.2.2/24 dev eth0; ip -n c link set eth0 up; ip -n far link set eth0 up; ip -n c route add default via 10.0.0.1; echo 1 > /proc/sys/net/ipv4/ip_forward; ip netns exec c ping -qc 1 -W 1 192.0.2.2 | grep -o '[01] received'; iptables-legacy -t nat -A POSTROUTING -o up0 -j MASQUERADE; ip netns exec c ping -qc 1 -W 1 192.0.2.2 | grep -o '[01] received'",
+	Shows:    "0 received\n1 received",
+}, func(ctx SpecContext) { masqueraded(ctx, probe.Iptables.In) })
+
+var _ = claim.It(claim.Claim{
+	ID:       "network/iptables-dnat-publishes-a-port",
+	Text:     "DNAT set by the iptables interface, past nf_tables, publishes a container's port.",
+	Source:   claim.Sources{claim.Man("iptables-extensions(8)", "DNAT")},
+	Needs:    claim.Needs{vethNeed, bridgeNeed, iptablesNeed, iptablesDNATNeed},
+	Contrast: "ECONNREFUSED before, and at other ports",
+	Try:      "for n in c far; do ip netns add $n; done; ip link add v0 type veth peer name eth0 netns c; ip link add up0 type veth peer name eth0 netns far; ip addr add 10.0.0.1/24 dev v0; ip addr add 192.0.2.1/24 dev up0; ip link set v0 up; ip link set up0 up; ip -n c addr add 10.0.0.11/24 dev eth0; ip -n far addr add 192.0.2.2/24 dev eth0; ip -n c link set eth0 up; ip -n far link set eth0 up; ip -n c route add default via 10.0.0.1; echo 1 > /proc/sys/net/ipv4/ip_forward; ip netns exec c socat TCP-LISTEN:80 SYSTEM:'echo $SOCAT_PEERADDR' & until ip netns exec c grep -q :0050 /proc/net/tcp; do :; done; ip netns exec far socat -u TCP:192.0.2.1:8080 - 2>&1 | grep -o 'Connection refused'; iptables-legacy -t nat -A PREROUTING -p tcp --dport 8080 -j DNAT --to 10.0.0.11:80; ip netns exec far socat -u TCP:192.0.2.1:8080 -",
+	Shows:    "Connection refused\n192.0.2.2",
+}, func(ctx SpecContext) { publishes(ctx, probe.Iptables.In) })
 
 var _ = claim.It(claim.Claim{
 	ID:       "network/nat-localhost-publish-needs-output-rule-and-route-localnet",
