@@ -27,9 +27,9 @@ type Link struct {
 	NetworkOf int
 	// Parent is the lower device of macvlan, ipvlan and vlan, and of vxlan.
 	Parent string
-	// Mode is macvlan's and ipvlan's mode, as iproute2 writes it.
+	// Mode is macvlan's, ipvlan's and bond's mode, as iproute2 writes it.
 	Mode string
-	// ID is the VXLAN network identifier or VLAN ID.
+	// ID is the VXLAN network identifier, VLAN ID or GRE key.
 	ID int
 	// Local, Remote and Port are a tunnel's endpoints and UDP port.
 	Local, Remote string
@@ -48,6 +48,9 @@ type Link struct {
 	Up, Carrier                            bool
 	Addresses                              []string
 }
+
+// linkPoll is how often, in milliseconds, a bond looks at its links.
+const linkPoll = 5
 
 // AddLink makes an interface by RTM_NEWLINK.
 var AddLink = New("net.AddLink", func(l Link) (None, error) {
@@ -89,6 +92,14 @@ var AddLink = New("net.AddLink", func(l Link) (None, error) {
 		link = &netlink.Vlan{LinkAttrs: attrs, VlanId: l.ID}
 	case "geneve":
 		link = &netlink.Geneve{LinkAttrs: attrs, ID: uint32(l.ID), Remote: net.ParseIP(l.Remote)}
+	case "gretap":
+		link = &netlink.Gretap{LinkAttrs: attrs, IKey: uint32(l.ID), OKey: uint32(l.ID), Local: net.ParseIP(l.Local), Remote: net.ParseIP(l.Remote)}
+	case "wireguard":
+		link = &netlink.Wireguard{LinkAttrs: attrs}
+	case "bond":
+		bond := netlink.NewLinkBond(attrs)
+		bond.Mode, bond.Miimon = netlink.StringToBondMode(l.Mode), linkPoll
+		link = bond
 	case "vxlan":
 		link = &netlink.Vxlan{LinkAttrs: attrs, VxlanId: l.ID, SrcAddr: net.ParseIP(l.Local), Group: net.ParseIP(l.Remote),
 			Port: l.Port, Learning: !l.NoLearning, VtepDevIndex: attrs.ParentIndex}

@@ -88,7 +88,8 @@ func (s spec) argv(program string) []string {
 		argv = append(argv, "-accel", s.accel)
 		argv = append(argv, m.native...)
 	}
-	words := []string{"console=" + m.console, "panic=-1", guest.Word + "=1"}
+	// Without a word ip_gre puts three interfaces into every network namespace.
+	words := []string{"console=" + m.console, "panic=-1", "fb_tunnels=none", guest.Word + "=1"}
 	if !s.terminal {
 		words = append(words, "quiet")
 	}
