@@ -3,9 +3,8 @@ package namespaces
 import (
 	"context"
 	"encoding/binary"
-	"fmt"
+	"os"
 	"strings"
-	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -45,6 +44,9 @@ var ipcSysctlsWritten = claim.Feature("writable limits in /proc/sys/kernel", "",
 })
 
 const ipcKey = 0x62756c6b
+
+// shmLock is SHM_LOCK of linux/shm.h.
+const shmLock = 11
 
 func shmget(sb *harness.Sandbox, size, flags int) (int, error) {
 	id, err := sb.Syscall("shmget", unix.SYS_SHMGET, ipcKey, size, flags)
@@ -211,40 +213,36 @@ var _ = claim.It(claim.Claim{
 	Try:      "unshare --ipc sh -c 'ipcmk -M 4096; ipcs -m | grep -c 0x'; ipcs -m | grep -c 0x",
 	Shows:    "Shared memory id: <id>\n1\n0",
 }, func(ctx SpecContext) {
-	const size, enough = 48 << 20, 24 << 10
-	shmem := func() int {
-		var kb int
-		for _, line := range strings.Split(harness.Got(harness.Host(ctx).ReadFile("/proc/meminfo")), "\n") {
-			_, _ = fmt.Sscanf(line, "Shmem: %d kB", &kb)
+	// A segment that exists counts against its locker's RLIMIT_MEMLOCK, which
+	// is one for a user's processes in all IPC namespaces.
+	const size = 128 << 10
+	// A user that no other run takes.
+	locker := 1<<20 + os.Getpid()
+	start := func() (*harness.Sandbox, int) {
+		sb := harness.Start(ctx, harness.New(namespace.IPC))
+		limit := binary.NativeEndian.AppendUint64(nil, size)
+		harness.Got(sb.Syscall("prlimit64(RLIMIT_MEMLOCK)", unix.SYS_PRLIMIT64, 0, unix.RLIMIT_MEMLOCK, append(limit, limit...), nil))
+		if harness.Privileged() {
+			// CAP_IPC_LOCK in the initial user namespace knows no limit.
+			harness.Must(sb.SetIDs(locker, locker))
 		}
-		return kb
+		return sb, harness.Got(shmget(sb, size, unix.IPC_CREAT|0o600))
 	}
-	var before, held, after int
-	silent := NewGomega(func(string, ...int) {})
-	// The whole machine's shared memory is counted: what others take or give
-	// back at the same time is no answer, and they do not do so every time.
-	for range 4 {
-		member := harness.Start(ctx, harness.New(namespace.IPC))
-		before = shmem()
-		id := harness.Got(shmget(member, size, unix.IPC_CREAT|0o600))
-		addr := harness.Got(member.Syscall("shmat", unix.SYS_SHMAT, id, 0, 0))
-		// A file of nothing but a hole reads as zeroes.
-		fd := harness.Got(member.Open(member.MkdirTemp()+"/zeroes", unix.O_RDWR|unix.O_CREAT, 0o600))
-		harness.Got(member.Syscall("ftruncate", unix.SYS_FTRUNCATE, fd, size))
-		harness.Got(member.Syscall("read into the segment", unix.SYS_READ, fd, addr, size))
-		harness.Got(member.Syscall("shmdt", unix.SYS_SHMDT, addr))
-		held = shmem()
-		member.Exit(0)
-		harness.Got(member.Parent().Wait(member))
-		// The kernel frees IPC namespaces in a work queue.
-		silent.Eventually(func() int { after = shmem(); return held - after }).WithTimeout(claim.Scaled(time.Second)).WithPolling(pollTime).Should(BeNumerically(">", enough))
-		claim.Evidence("Shmem before: %d kB; with an unattached segment of 48 MiB: %d kB; after the last exit: %d kB", before, held, after)
-		if held-before > enough && held-after > enough {
-			break
-		}
+	member, held := start()
+	other, id := start()
+	harness.Got(member.Syscall("shmctl(SHM_LOCK)", unix.SYS_SHMCTL, held, shmLock, 0))
+	lock := func() error {
+		_, err := other.Syscall("shmctl(SHM_LOCK)", unix.SYS_SHMCTL, id, shmLock, 0)
+		return err
 	}
-	Expect(held-before).To(BeNumerically(">", enough), "contrast: shared memory (kB) that a segment of 48 MiB takes while a member lives")
-	Expect(held-after).To(BeNumerically(">", enough), "shared memory (kB) given back after the last member of the IPC namespace has exited, of a segment of 48 MiB")
+	full := lock()
+	claim.Evidence("a member of another IPC namespace locks as much as its user may: %v while a segment is there", full)
+	Expect(full).To(MatchError(unix.ENOMEM), "contrast: locking memory when a segment of another IPC namespace, which has a living member, holds what the user may lock")
+	member.Exit(0)
+	harness.Got(member.Parent().Wait(member))
+	// The kernel frees IPC namespaces in a work queue.
+	Eventually(lock).WithTimeout(destroyTime).WithPolling(pollTime).Should(Succeed(), "locking as much memory as the user may, after the last member of the IPC namespace has exited whose segment held it")
+	claim.Evidence("after its last member's exit: success")
 })
 
 var _ = claim.It(claim.Claim{

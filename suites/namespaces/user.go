@@ -475,14 +475,21 @@ var _ = claim.It(claim.Claim{
 	Shows:    "mounted\nmount: /mnt: permission denied.\n…",
 }, func(ctx SpecContext) {
 	mounts := func(mask bool) error {
+		// Any uncovered proc that the namespace holds would do, so its root
+		// becomes one that has the host's /proc and no other.
 		host := harness.Start(ctx, harness.New(namespace.Mount))
 		dir := host.MkdirTemp()
+		harness.Must(host.Mount("tmpfs", dir, "tmpfs", 0, ""))
+		harness.Must(host.Mkdir(dir + "/proc"))
+		harness.Must(host.Mkdir(dir + "/mnt"))
+		harness.Must(host.Bind("/proc", dir+"/proc", unix.MS_REC))
 		if mask {
 			harness.Must(host.CreateFile(dir+"/mask", ""))
-			harness.Must(host.Bind(dir+"/mask", "/proc/version", 0))
+			harness.Must(host.Bind(dir+"/mask", dir+"/proc/version", 0))
 		}
+		harness.Must(host.PivotInto(dir))
 		sb := harness.Start(ctx, harness.Under(host), harness.New(namespace.User, namespace.Mount, namespace.PID))
-		return sb.Mount("proc", dir, "proc", 0, "")
+		return sb.Mount("proc", "/mnt", "proc", 0, "")
 	}
 	masked, open := mounts(true), mounts(false)
 	claim.Evidence("with /proc/version covered: %v; uncovered: %v", masked, open)
