@@ -3,12 +3,15 @@ package harness
 import (
 	"context"
 	"fmt"
+	"os"
+	"syscall"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	"golang.org/x/sys/unix"
 
+	"bulkhead/harness/agent"
 	"bulkhead/harness/namespace"
 	"bulkhead/harness/probe"
 )
@@ -133,5 +136,16 @@ var _ = Describe("clean-up", func() {
 		for range 3 {
 			Start(ctx)
 		}
+	})
+
+	It("touches nothing where the stage is not in namespaces of its own", func() {
+		before, err := os.Hostname()
+		Expect(err).NotTo(HaveOccurred())
+		// As a kernel does that ignores CLONE_NEWUTS.
+		attr := &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWUSER | stageFlags&^unix.CLONE_NEWUTS}
+		_, err = begin(agent.StageName, attr, stageFlags)
+		Expect(err).To(MatchError(&SharedNamespace{namespace.UTS}))
+		Expect(err).To(MatchError(ContainSubstring("left the child in its parent's uts namespace")))
+		Expect(os.Hostname()).To(Equal(before))
 	})
 })

@@ -12,6 +12,8 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -105,8 +107,12 @@ func newStage() (*Stage, error) {
 		attr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Geteuid(), Size: 1}}
 		attr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getegid(), Size: 1}}
 	}
-	s, err := begin(agent.StageName, attr)
+	s, err := begin(agent.StageName, attr, attr.Cloneflags)
 	if err != nil {
+		var shared *SharedNamespace
+		if errors.As(err, &shared) {
+			return nil, err
+		}
 		if refused := refusedNamespace(attr); refused != nil {
 			err = refused
 		}
@@ -131,6 +137,26 @@ func (r *RefusedNamespace) Error() string { return r.cause.Error() }
 // Unwrap is the errno.
 func (r *RefusedNamespace) Unwrap() error { return r.cause.Errno }
 
+// SharedNamespace is that clone(2) with the flag of the type succeeded and left
+// the child in its parent's namespace.
+type SharedNamespace struct{ Type namespace.Type }
+
+func (s *SharedNamespace) Error() string {
+	return fmt.Sprintf("clone(%s) succeeded and left the child in its parent's %s namespace", s.Type.Const, s.Type.Name)
+}
+
+// outside is agent.OutsideVariable for the types of the flags.
+func outside(flags uintptr) string {
+	var all []string
+	for _, t := range namespace.All() {
+		var st unix.Stat_t
+		if flags&t.Flag != 0 && unix.Stat("/proc/self/ns/"+t.Name, &st) == nil {
+			all = append(all, fmt.Sprintf("%s=%d", t.Name, st.Ino))
+		}
+	}
+	return agent.OutsideVariable + "=" + strings.Join(all, " ")
+}
+
 // refusedNamespace finds the type for whose sake the stage could not be cloned,
 // by cloning with one type at a time; nil when each alone can be made.
 func refusedNamespace(stage *syscall.SysProcAttr) *RefusedNamespace {
@@ -154,12 +180,13 @@ func newCaller() (*Stage, error) {
 	if Privileged() {
 		return nil, errors.New("root has no business outside of the stage")
 	}
-	return begin(agent.CallerName, &syscall.SysProcAttr{})
+	return begin(agent.CallerName, &syscall.SysProcAttr{}, 0)
 }
 
 // begin starts the agent under a name as the first process of a stage, with
-// its first sandbox.
-func begin(name string, attr *syscall.SysProcAttr) (_ *Stage, err error) {
+// its first sandbox. It does nothing in namespaces of the types of own that
+// turn out to be those of the suite.
+func begin(name string, attr *syscall.SysProcAttr, own uintptr) (_ *Stage, err error) {
 	// A spec's terminal signals are not the suite's.
 	attr.Setsid = true
 	prog, err := program()
@@ -195,7 +222,7 @@ func begin(name string, attr *syscall.SysProcAttr) (_ *Stage, err error) {
 		// here may be another file there.
 		Path: "/proc/self/fd/5",
 		Args: []string{name},
-		Env:  []string{"PATH=/bin"},
+		Env:  []string{"PATH=/bin", outside(own)},
 		Dir:  "/",
 		// The shared memory, which nobody reads there, for a machine without
 		// /dev/null, which os/exec would open.
@@ -224,6 +251,11 @@ func begin(name string, attr *syscall.SysProcAttr) (_ *Stage, err error) {
 	}
 	if err := json.Unmarshal(buf[:n], &ready); err != nil {
 		return nil, fmt.Errorf("the stage's first word: %w", err)
+	}
+	for _, t := range namespace.All() {
+		if slices.Contains(ready.Shared, t.Name) {
+			return nil, &SharedNamespace{t}
+		}
 	}
 	if ready.Err != "" {
 		return nil, errors.New(ready.Err)

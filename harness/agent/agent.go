@@ -11,6 +11,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -27,6 +28,11 @@ const (
 	ProbeName  = "bulkhead-agent"
 )
 
+// OutsideVariable holds the suite's own namespaces of the types that the stage
+// is to have of its own, as "mnt=4026531840 uts=4026531838": the name in
+// /proc/self/ns and the inode of each.
+const OutsideVariable = "BULKHEAD_OUTSIDE"
+
 // Ready is what a stage's first process says when it has set the stage up.
 type Ready struct {
 	// Arena is the address of the shared memory in every sandbox.
@@ -35,6 +41,9 @@ type Ready struct {
 	Scratch string
 	// Err says what could not be set up; empty when all was.
 	Err string
+	// Shared names the namespaces that are still the suite's, in which the
+	// stage has touched nothing.
+	Shared []string
 }
 
 // Stage is PID 1 of a stage: it sets the stage up, forks the first sandbox
@@ -92,7 +101,24 @@ func share() (Ready, error) {
 	return ready, nil
 }
 
+// shared are the types of namespace that a successful clone(2) has not made
+// anew.
+func shared() (names []string) {
+	for _, outside := range strings.Fields(os.Getenv(OutsideVariable)) {
+		name, inode, _ := strings.Cut(outside, "=")
+		var st unix.Stat_t
+		if unix.Stat("/proc/self/ns/"+name, &st) == nil && fmt.Sprint(st.Ino) == inode {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
 func setUp() (Ready, error) {
+	// What comes below changes mounts and the host name.
+	if names := shared(); len(names) > 0 {
+		return Ready{Shared: names}, fmt.Errorf("the stage is in the machine's own namespaces: %s", strings.Join(names, ", "))
+	}
 	ready, err := share()
 	if err != nil {
 		return ready, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/onsi/ginkgo/v2"
@@ -174,6 +175,13 @@ func Loaded(option string) Need {
 // when the kernel says that it offers what it refuses, or as broken.
 func (needs Needs) Check(ctx context.Context) {
 	if _, err := harness.CurrentStage(); err != nil {
+		var shared *harness.SharedNamespace
+		if errors.As(err, &shared) {
+			if needs.has(Namespace(shared.Type).Name) {
+				ginkgo.Fail(err.Error(), 1)
+			}
+			harness.Broken("set up the stage: %v", err)
+		}
 		if harness.Privileged() {
 			needs.blame(err)
 			if errors.Is(err, unix.ENOSPC) {
@@ -223,14 +231,14 @@ func (needs Needs) blame(stage error) {
 		return
 	}
 	about := Namespace(refused.Type)
-	for _, n := range needs {
-		if n.Name != about.Name {
-			continue
-		}
-		if reason, _, offered := about.judge(refused); offered {
-			ginkgo.Fail(fmt.Sprintf("%s, yet the kernel refuses it: %v", reason, refused), 2)
-		}
+	if reason, _, offered := about.judge(refused); offered && needs.has(about.Name) {
+		ginkgo.Fail(fmt.Sprintf("%s, yet the kernel refuses it: %v", reason, refused), 2)
 	}
+}
+
+// has says whether one of the needs is called name.
+func (needs Needs) has(name string) bool {
+	return slices.ContainsFunc(needs, func(n Need) bool { return n.Name == name })
 }
 
 // judge tells a feature that is not offered from one that is refused although
