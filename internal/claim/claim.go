@@ -119,6 +119,9 @@ func It(c Claim, body func(ctx ginkgo.SpecContext)) bool {
 		c.Needs = append(Needs{Kernel(c.Since)}, c.Needs...)
 	}
 	registry[c.ID] = c
+	if !wanted(c.ID) {
+		return true
+	}
 	args := []any{ginkgo.Label(c.Area()), ginkgo.SpecTimeout(timeout()), ginkgo.GracePeriod(5 * time.Second)}
 	if c.Core {
 		args = append(args, ginkgo.Label("core"))
@@ -137,6 +140,25 @@ func It(c Claim, body func(ctx ginkgo.SpecContext)) bool {
 	})
 	return ginkgo.It(c.ID+": "+c.Text, args...)
 }
+
+// OnlyVariable is the environment variable with the IDs of the claims whose specs
+// are registered, with commas between; without it they all are. A spec costs
+// time even when it is another process's to run.
+const OnlyVariable = "BULKHEAD_CLAIMS"
+
+var only = func() map[string]bool {
+	value, set := os.LookupEnv(OnlyVariable)
+	if !set {
+		return nil
+	}
+	ids := map[string]bool{}
+	for _, id := range strings.Split(value, ",") {
+		ids[id] = true
+	}
+	return ids
+}()
+
+func wanted(id string) bool { return only == nil || only[id] }
 
 func timeout() time.Duration {
 	if d, err := time.ParseDuration(os.Getenv(TimeoutVariable)); err == nil && d > 0 {

@@ -143,8 +143,8 @@ func (c *controller) verify(ctx context.Context) error {
 		}
 	}
 	o.Event(report.Event{Event: "run-started", Time: time.Now().UTC(), Result: &announced})
-	c.phase(ctx, together, min(o.Procs, len(together)))
-	c.phase(ctx, alone, min(1, len(alone)))
+	c.phase(ctx, together, o.Procs)
+	c.phase(ctx, alone, 1)
 	for _, found := range c.done {
 		r.Claims = append(r.Claims, found)
 	}
@@ -157,17 +157,17 @@ func (c *controller) verify(ctx context.Context) error {
 	return c.err
 }
 
-// phase runs the claims with so many workers at a time.
+// phase runs the claims with at most so many workers at a time.
 func (c *controller) phase(ctx context.Context, ids []string, workers int) {
 	for _, id := range ids {
 		c.open[id] = true
 	}
 	var all sync.WaitGroup
-	for range workers {
+	for range min(workers, len(ids)) {
 		all.Go(func() {
 			// A worker that dies takes its claim with it; another goes on.
 			for c.left() && ctx.Err() == nil {
-				if !c.work(ctx) {
+				if !c.work(ctx, ids) {
 					return
 				}
 			}
@@ -182,9 +182,9 @@ func (c *controller) left() bool {
 	return len(c.open) > 0
 }
 
-// work runs one worker process to its end and says whether it may be followed
-// by another.
-func (c *controller) work(ctx context.Context) bool {
+// work runs one worker process for the claims to its end and says whether it may
+// be followed by another.
+func (c *controller) work(ctx context.Context, ids []string) bool {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return c.giveUp(fmt.Errorf("socketpair: %w", err))
@@ -198,7 +198,8 @@ func (c *controller) work(ctx context.Context) bool {
 		ExtraFiles: []*os.File{theirs},
 		Env: append(append(os.Environ(), c.options.Env...),
 			seedVariable+"="+strconv.FormatInt(c.options.Seed, 10),
-			claim.TimeoutVariable+"="+c.options.Timeout.String()),
+			claim.TimeoutVariable+"="+c.options.Timeout.String(),
+			claim.OnlyVariable+"="+strings.Join(ids, ",")),
 		// A Ctrl-C is for the controller to pass on.
 		SysProcAttr: &syscall.SysProcAttr{Setpgid: true},
 	}
