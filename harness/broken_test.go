@@ -31,6 +31,29 @@ func stopped(do func()) (message string) {
 	return ""
 }
 
+var _ = Describe("a sandbox in a namespace that it must have left", func() {
+	It("is not found where the kernel did what it was told", func(ctx SpecContext) {
+		sb := Start(ctx, New(namespace.UTS, namespace.Network))
+		Expect(sb.Unshare(unix.CLONE_NEWIPC | unix.CLONE_NEWPID)).To(Succeed())
+		Expect(stopped(func() { Broken("no reason") })).To(Equal(BrokenPrefix + "no reason"))
+	})
+
+	It("makes the spec a failed one that says so", func(ctx SpecContext) {
+		sb := Start(ctx)
+		sb.cloned(unix.CLONE_NEWUTS)
+		Expect(stopped(func() { Broken("no reason") })).To(Equal(
+			"clone(CLONE_NEWUTS) succeeded, and the process is still in its parent's uts namespace; then: no reason"))
+		sb.moved()
+		Expect(stopped(func() { Broken("no reason") })).To(HavePrefix(BrokenPrefix), "setns may have brought it back")
+	})
+
+	It("is found by what its children would get", func(ctx SpecContext) {
+		sb := Start(ctx)
+		sb.unshared(unix.CLONE_NEWPID)
+		Expect(stopped(func() { Broken("no reason") })).To(HavePrefix("unshare(CLONE_NEWPID) succeeded"))
+	})
+})
+
 var _ = Describe("each way of going wrong ends the spec as broken", func() {
 	It("says so when a probe panics", func(ctx SpecContext) {
 		agent := Start(ctx).Agent(ctx)

@@ -20,6 +20,9 @@ import (
 // Unshare is unshare(2).
 func (sb *Sandbox) Unshare(flags uintptr) error {
 	_, err := sb.Syscall("unshare("+FlagNames(flags)+")", unix.SYS_UNSHARE, flags)
+	if err == nil {
+		sb.unshared(flags)
+	}
 	return err
 }
 
@@ -30,6 +33,7 @@ func (sb *Sandbox) Setns(fd int, flags uintptr) error {
 		name = FlagNames(flags)
 	}
 	_, err := sb.Syscall(fmt.Sprintf("setns(fd, %s)", name), unix.SYS_SETNS, fd, flags)
+	sb.moved()
 	return err
 }
 
@@ -650,6 +654,7 @@ func (sb *Sandbox) execve(op string, nr uintptr, dir any, path string, argv, env
 	bound := sb.ctx
 	// The control descriptor closes on exec: losing it is success.
 	sb.ctx = context.Background()
+	sb.moved()
 	_, err := c.do(nr, args...)
 	sb.ctx = bound
 	var errno *Error

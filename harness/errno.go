@@ -31,9 +31,16 @@ var stop = func(message string) { ginkgo.Fail(message, 2) }
 // onCleanup registers what ends with the spec; benchmarks end it themselves.
 var onCleanup = func(end func() error) { ginkgo.DeferCleanup(end) }
 
-// Broken ends the spec as broken: the suite could not tell.
+// Broken ends the spec as broken: the suite could not tell. Where a sandbox is in
+// a namespace that it must have left the kernel is at fault, and the spec has
+// failed.
 func Broken(format string, args ...any) {
-	stop(BrokenPrefix + fmt.Sprintf(format, args...))
+	message := fmt.Sprintf(format, args...)
+	if why := stayed(); why != "" {
+		stop(why + "; then: " + message)
+		return
+	}
+	stop(BrokenPrefix + message)
 }
 
 // Must ends the spec as broken if setting up failed. The thing under test is

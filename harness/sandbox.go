@@ -218,7 +218,7 @@ func (sb *Sandbox) Clone(ctx context.Context, flags uintptr) (*Sandbox, error) {
 	if flags&unix.CLONE_NEWTIME != 0 {
 		return sb.Clone3(ctx, CloneArgs{Flags: uint64(flags)})
 	}
-	return sb.spawn(ctx, fmt.Sprintf("clone(%s)", FlagNames(flags)), func(s *call) (uintptr, error) {
+	return sb.spawn(ctx, fmt.Sprintf("clone(%s)", FlagNames(flags)), flags, func(s *call) (uintptr, error) {
 		return s.do(unix.SYS_CLONE, flags|uintptr(unix.SIGCHLD)|unix.CLONE_PIDFD, 0, s.pidfd, 0, 0)
 	})
 }
@@ -226,7 +226,7 @@ func (sb *Sandbox) Clone(ctx context.Context, flags uintptr) (*Sandbox, error) {
 // CloneSignal is Clone by the bare clone(2) with bits that are part of its exit
 // signal, which is then not SIGCHLD.
 func (sb *Sandbox) CloneSignal(ctx context.Context, bits uintptr) (*Sandbox, error) {
-	return sb.spawn(ctx, fmt.Sprintf("clone(%#x)", bits), func(s *call) (uintptr, error) {
+	return sb.spawn(ctx, fmt.Sprintf("clone(%#x)", bits), 0, func(s *call) (uintptr, error) {
 		return s.do(unix.SYS_CLONE, bits|uintptr(unix.SIGCHLD)|unix.CLONE_PIDFD, 0, s.pidfd, 0, 0)
 	})
 }
@@ -243,7 +243,7 @@ type CloneArgs struct {
 
 // Clone3 starts a child of sb by clone3(2).
 func (sb *Sandbox) Clone3(ctx context.Context, args CloneArgs) (*Sandbox, error) {
-	return sb.spawn(ctx, fmt.Sprintf("clone3(%s)", FlagNames(uintptr(args.Flags))), func(s *call) (uintptr, error) {
+	return sb.spawn(ctx, fmt.Sprintf("clone3(%s)", FlagNames(uintptr(args.Flags))), uintptr(args.Flags), func(s *call) (uintptr, error) {
 		raw := make([]byte, 88)
 		put := func(i int, v uint64) { binary.NativeEndian.PutUint64(raw[i*8:], v) }
 		put(0, args.Flags|unix.CLONE_PIDFD)
@@ -263,8 +263,9 @@ func (sb *Sandbox) Clone3(ctx context.Context, args CloneArgs) (*Sandbox, error)
 }
 
 // spawn makes the socket pair of a new sandbox in its parent, forks by the
-// given call and brings both descriptors over here.
-func (sb *Sandbox) spawn(ctx context.Context, op string, fork func(*call) (uintptr, error)) (*Sandbox, error) {
+// given call and brings both descriptors over here. flags are those of the call
+// that make namespaces.
+func (sb *Sandbox) spawn(ctx context.Context, op string, flags uintptr, fork func(*call) (uintptr, error)) (*Sandbox, error) {
 	slot, err := sb.stage.takeSlot()
 	if err != nil {
 		return nil, err
@@ -303,6 +304,7 @@ func (sb *Sandbox) spawn(ctx context.Context, op string, fork func(*call) (uintp
 	}
 	child.conn, child.pidfd = conn.(*net.UnixConn), files[1]
 	child.bind(ctx)
+	child.cloned(flags)
 	onCleanup(child.end)
 	return child, nil
 }
@@ -330,6 +332,7 @@ func (sb *Sandbox) bind(ctx context.Context) {
 // end kills the sandbox's process, waits for it and lets its parent reap it.
 func (sb *Sandbox) end() error {
 	sb.unbind()
+	sb.forget()
 	defer sb.stage.freeSlot(sb.slot)
 	defer sb.conn.Close()
 	defer sb.pidfd.Close()

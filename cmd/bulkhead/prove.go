@@ -79,7 +79,7 @@ a lie that was never told, 2 wrong usage, 3 the claims could not be run.`,
 				}
 			}
 			if learn != "" {
-				return learnLies(ctx, o, learn, cmd.OutOrStdout())
+				return learnLies(ctx, o, learn, verbose, cmd.OutOrStdout())
 			}
 			p, err := lie.Prove(ctx, o)
 			if err != nil {
@@ -94,7 +94,7 @@ a lie that was never told, 2 wrong usage, 3 the claims could not be run.`,
 					return &statusError{err, 3}
 				}
 			}
-			if status := proofStatus(p, len(lies) > 0, all); status != 0 {
+			if status := proofStatus(p, len(lies) > 0, len(lies) > 0 && all); status != 0 {
 				return exitStatus(status)
 			}
 			return nil
@@ -115,7 +115,7 @@ a lie that was never told, 2 wrong usage, 3 the claims could not be run.`,
 	return cmd
 }
 
-func learnLies(ctx context.Context, o lie.Options, path string, out io.Writer) error {
+func learnLies(ctx context.Context, o lie.Options, path string, verbose bool, out io.Writer) error {
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return usageError(err)
@@ -123,6 +123,9 @@ func learnLies(ctx context.Context, o lie.Options, path string, out io.Writer) e
 	defer file.Close()
 	err = lie.Learn(ctx, o, func(p lie.Pair) {
 		fmt.Fprintf(out, "%s %s: %s\n", p.Claim, p.Lie, p.Outcome)
+		if verbose && p.Message != "" {
+			fmt.Fprintln(out, indented(p.Message))
+		}
 		if p.Outcome == lie.Caught {
 			fmt.Fprintf(file, "%s %s\n", p.Lie, p.Claim)
 		}
@@ -162,8 +165,9 @@ func acceptedSurvivors(text string) (map[string]string, error) {
 	return accepted, nil
 }
 
-// proofStatus is the exit status: with chosen lies a survivor is no news.
-func proofStatus(p *lie.Proof, chosen, all bool) int {
+// proofStatus is the exit status: with chosen lies a survivor is no news, and with
+// lies told to every claim neither is one that a claim cannot be told.
+func proofStatus(p *lie.Proof, chosen, everywhere bool) int {
 	status := 0
 	if !chosen {
 		for _, reason := range p.Survivors {
@@ -173,7 +177,7 @@ func proofStatus(p *lie.Proof, chosen, all bool) int {
 		}
 	}
 	for _, pair := range p.Pairs {
-		if !all && (pair.Outcome == lie.NeverTold || pair.Outcome == lie.Missed && !chosen) {
+		if !everywhere && (pair.Outcome == lie.NeverTold || pair.Outcome == lie.Missed && !chosen) {
 			status = 1
 		}
 	}

@@ -68,12 +68,11 @@ func init() {
 				path := c.Place([]byte("/proc/1/ns/" + t.Name + "\x00"))
 				c.Become(unix.SYS_OPENAT, uint64(int64(dir)), uint64(path), unix.O_RDONLY|unix.O_CLOEXEC, 0)
 				return c.After(func(c *Call) bool {
-					opened := c.Result() >= 0
+					first, opened := c.args[0], c.Result() >= 0 && !ofMachine(c, t)
 					if opened {
-						c.Again(uint64(c.Result()))
-					} else {
-						c.Again(c.args[0])
+						first = uint64(c.Result())
 					}
+					c.Again(first)
 					return opened
 				})
 			}, unix.SYS_SETNS)
@@ -241,6 +240,17 @@ func init() {
 			c.SetArg(1, uintptr(unix.SIGKILL))
 			return true
 		}, unix.SYS_KILL)
+}
+
+// ofMachine says whether the descriptor that a call has returned is of a namespace
+// of the machine itself, of a type of which a stage has its own.
+func ofMachine(c *Call, t namespace.Type) bool {
+	switch t {
+	case namespace.User, namespace.Cgroup, namespace.Time:
+		return false
+	}
+	own, err := os.Readlink("/proc/self/ns/" + t.Name)
+	return err != nil || own == c.File(uintptr(c.Result()))
 }
 
 // joins says whether a setns(2) is into a namespace of the type, by the file of

@@ -83,15 +83,21 @@ func candidates(could map[string]int) []string {
 	return names
 }
 
+// ownCalls are calls that the harness itself cannot do without.
+var ownCalls = []string{"clone", "wait4", "ioctl", "socket", "mkdirat", "getsockname"}
+
 // rank orders lies by how well they stand for a bug.
 func rank(name string) int {
 	call, _, _ := strings.Cut(name, ":")
 	switch {
 	case strings.HasSuffix(name, "-refused"):
 		return 4
+	case strings.HasSuffix(name, ":without:linkinfo"), strings.HasSuffix(name, ":without:linkinfo.1"), strings.HasSuffix(name, ":without:ifname"):
+		// The kernel refuses what is left, or names the interface itself.
+		return 5
 	case single[name] != nil, strings.HasSuffix(name, ":elsewhere"), strings.Contains(name, ":without:"), name == "packets:everywhere", name == "packets:back":
 		return 0
-	case (call == "clone" || call == "wait4" || call == "ioctl" || call == "socket") && !strings.Contains(name, ":allowed:"):
+	case slices.Contains(ownCalls, call) && !strings.Contains(name, ":allowed:"), strings.HasPrefix(name, "open:hpage_pmd_size:"):
 		// What the harness itself cannot do without.
 		return 7
 	case strings.Contains(name, ":allowed:"):

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -24,8 +25,9 @@ import (
 const (
 	// sleeperName is a worker that starts a child and waits for ever.
 	sleeperName = "bulkhead-test-sleeper"
-	// untraceableName is a process that may not call ptrace(2).
-	untraceableName = "bulkhead-test-untraceable"
+	// refusedName, with a number behind, is a process that may not make that
+	// system call.
+	refusedName = "bulkhead-test-refused"
 )
 
 // TestMain lets the test binary be the supervisors and workers that it starts.
@@ -44,8 +46,9 @@ func TestMain(m *testing.M) {
 		select {}
 	case sleeperName + "-child":
 		time.Sleep(time.Hour)
-	case untraceableName:
-		if err := refuse(unix.SYS_PTRACE); err != nil {
+	case refusedName:
+		nr, _ := strconv.Atoi(os.Args[1])
+		if err := refuse(uint32(nr)); err != nil {
 			fmt.Println(err)
 		} else {
 			fmt.Println(Supported())
@@ -106,6 +109,12 @@ func TestToldLieIsCaught(t *testing.T) {
 		{"uname:output", "uts/hostname-isolated", "host name"},
 		{"uname:output:2", "uts/hostname-isolated", "host name"},
 		{"sethostname:lost", "uts/hostname-isolated", "host name"},
+		// Another call made first; one changed into another; a request's attribute.
+		{"setns-net-elsewhere", "ns/nsenter-runs-inside-a-running-container", "links of an entered process"},
+		{"proc-mount-of-outer-pidns", "proc/instance-bound-to-mounters-pid-ns", "PID"},
+		{"netlink:newaddr:elsewhere", "network/veth-carries-packets-both-ways", "reply"},
+		{"packets:halved", "network/veth-carries-packets-both-ways", "reply"},
+		{"ipc-never-ends", "ipc/objects-die-with-namespace", "last member has exited"},
 	} {
 		p := proveOne(t, c.lie, c.id)
 		pair := p.Pairs[0]
@@ -114,6 +123,45 @@ func TestToldLieIsCaught(t *testing.T) {
 		}
 		if _, survived := p.Survivors[c.id]; survived {
 			t.Errorf("%s caught %s and is a survivor", c.id, c.lie)
+		}
+	}
+}
+
+// Several claims run in one worker, one after the other, each under its own lie.
+func TestEachClaimIsToldItsOwnLie(t *testing.T) {
+	needLies(t)
+	ids := []string{"uts/hostname-isolated", "uts/domainname-isolated", "uts/values-copied-at-creation"}
+	found := map[string]Pair{}
+	pairs := []Pair{{Lie: "sethostname:lost", Claim: ids[0]}, {Lie: "setdomainname:lost", Claim: ids[1]}, {Lie: "setns-pid-ignored", Claim: ids[2]}, {Lie: quietName, Claim: ids[0]}}
+	err := tellAll(context.Background(), Options{Claims: ids, Procs: 1}, pairs, func(p Pair, a account) {
+		if a.Claim != p.Claim || a.Told != p.Told {
+			t.Errorf("the account of %s: %+v", p.Claim, a)
+		}
+		found[p.Lie] = p
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for lie, want := range map[string]Outcome{"sethostname:lost": Caught, "setdomainname:lost": Caught, "setns-pid-ignored": NeverTold, quietName: NeverTold} {
+		if found[lie].Outcome != want {
+			t.Errorf("%s: %s, not %s: %s", lie, found[lie].Outcome, want, found[lie].Message)
+		}
+	}
+}
+
+func TestWithoutChoiceTheMostTellingLiesAreTold(t *testing.T) {
+	for id := range noticed().lies {
+		o := Options{Claims: []string{id}}
+		few := o.pairs(map[string]bool{id: true})
+		o.All = true
+		all := o.pairs(map[string]bool{id: true})
+		if len(few) != min(len(all), telling) || len(all) != len(noticed().lies[id]) {
+			t.Errorf("%s is told %d lies, and %d of all %d", id, len(few), len(all), len(noticed().lies[id]))
+		}
+		for i := range few {
+			if few[i] != all[i] {
+				t.Errorf("%s: %s is told rather than %s", id, few[i].Lie, all[i].Lie)
+			}
 		}
 	}
 }
@@ -187,16 +235,21 @@ func TestKilledSupervisorLeavesNothing(t *testing.T) {
 	ends(t, child)
 }
 
-func TestRefusedWhereProcessesMayNotBeTraced(t *testing.T) {
+func TestRefusedWhereCallsAreNotPermitted(t *testing.T) {
 	needLies(t)
-	cmd := exec.Command("/proc/self/exe")
-	cmd.Args = []string{untraceableName}
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	if !strings.Contains(string(out), "ptrace(PTRACE_SEIZE) is not permitted here: operation not permitted") {
-		t.Errorf("the refusal reads %q", out)
+	for nr, want := range map[int]string{
+		unix.SYS_PTRACE:  "ptrace(PTRACE_SEIZE) is not permitted here: operation not permitted",
+		unix.SYS_SECCOMP: "seccomp(SECCOMP_SET_MODE_FILTER): operation not permitted",
+	} {
+		cmd := exec.Command("/proc/self/exe")
+		cmd.Args = []string{refusedName, strconv.Itoa(nr)}
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		if got := strings.TrimSpace(string(out)); got != "lies cannot be told here: "+want {
+			t.Errorf("the refusal reads %q", got)
+		}
 	}
 }
 

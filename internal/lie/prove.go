@@ -216,6 +216,7 @@ func tellAll(ctx context.Context, o Options, pairs []Pair, found func(Pair, acco
 func tellRound(ctx context.Context, o Options, ids []string, round plan, found func(Pair, account)) error {
 	var mu sync.Mutex
 	accounts := map[string]account{}
+	var troubles []error
 	verdicts, err := run.Verify(ctx, run.Options{
 		Claims: ids, Procs: o.Procs, Timeout: o.Timeout, Env: o.Env, StageEach: true,
 		Wrap: func(cmd *exec.Cmd) (func() error, error) {
@@ -230,7 +231,11 @@ func tellRound(ctx context.Context, o Options, ids []string, round plan, found f
 				for _, a := range all {
 					accounts[a.Claim] = a
 				}
-				return err
+				if err != nil && ctx.Err() == nil {
+					// The claim that it was at has no verdict, and says why.
+					troubles = append(troubles, err)
+				}
+				return nil
 			}, nil
 		},
 	})
@@ -241,7 +246,11 @@ func tellRound(ctx context.Context, o Options, ids []string, round plan, found f
 		return err
 	}
 	for _, c := range verdicts {
-		found(judge(Pair{Lie: round[c.ID], Claim: c.ID}, c, accounts[c.ID]), accounts[c.ID])
+		pair := judge(Pair{Lie: round[c.ID], Claim: c.ID}, c, accounts[c.ID])
+		if pair.Outcome == Broken && strings.HasPrefix(c.Reason, run.WorkerLost) {
+			pair.Message = errors.Join(append([]error{errors.New(pair.Message)}, troubles...)...).Error()
+		}
+		found(pair, accounts[c.ID])
 	}
 	return nil
 }

@@ -145,6 +145,8 @@ var _ = claim.It(claim.Claim{
 	probe.AddRoute.In(agent, probe.Route{Dst: "192.0.2.0/24", Link: "br0"})
 	with := connect(routed)
 	claim.Evidence("without routes: %v; with one: %v", err, with)
+	Expect(harness.Got(inside.Namespace(namespace.Network)).String()).NotTo(Equal(harness.Got(routed.Namespace(namespace.Network)).String()),
+		"the network namespace of a process cloned with CLONE_NEWNET is another's")
 	Expect(err).To(MatchError(unix.ENETUNREACH), "connect(2) from a network namespace without routes")
 	Expect(with).NotTo(HaveOccurred(), "contrast: with a route")
 })
@@ -396,7 +398,8 @@ var _ = claim.It(claim.Claim{
 	Needs:    claim.Needs{netNeed},
 	Contrast: "a socket made after the move gets ENETUNREACH",
 }, func(ctx SpecContext) {
-	home := harness.Start(ctx, harness.New(namespace.Network))
+	host := harness.Host(ctx)
+	home := harness.Start(ctx, harness.Under(host), harness.New(namespace.Network))
 	agent := home.Agent(ctx)
 	probe.Raise.In(agent, "lo")
 	probe.Serve.In(agent, probe.Server{Name: "home", Address: "127.0.0.1:8080"})
@@ -407,6 +410,13 @@ var _ = claim.It(claim.Claim{
 	fresh := harness.Got(mover.Socket(unix.AF_INET, unix.SOCK_STREAM, 0))
 	_, moved := mover.Syscall("connect by a new socket", unix.SYS_CONNECT, fresh, inet4(127, 0, 0, 1, 8080), 16)
 	claim.Evidence("socket from before the move: %v; from after: %v", kept, moved)
+	for _, of := range []struct {
+		sb, from *harness.Sandbox
+		how      string
+	}{{home, host, "cloned with CLONE_NEWNET"}, {mover, home, "that has called unshare(CLONE_NEWNET)"}} {
+		own, former := harness.Got(of.sb.Namespace(namespace.Network)), harness.Got(of.from.Namespace(namespace.Network))
+		Expect(own.String()).NotTo(Equal(former.String()), "the network namespace of a process %s is still its parent's", of.how)
+	}
 	Expect(kept).NotTo(HaveOccurred(), "connecting through a socket made before its owner left the namespace")
 	Expect(moved).To(MatchError(unix.ENETUNREACH), "contrast: a socket made after the move")
 })

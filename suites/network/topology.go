@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
 	"golang.org/x/sys/unix"
 
 	"bulkhead/harness"
@@ -58,6 +59,8 @@ func (t *Topology) Container(host *Host, name string) *Host { return t.add(name,
 func (t *Topology) add(name string, parent *harness.Sandbox) *Host {
 	sb := harness.Start(t.ctx, harness.Under(parent), harness.New(namespace.Network, namespace.Mount), harness.Named(name))
 	harness.HoldNetwork(sb)
+	Expect(harness.Got(sb.Namespace(namespace.Network)).String()).NotTo(Equal(harness.Got(parent.Namespace(namespace.Network)).String()),
+		"the network namespace of %s, which was cloned with CLONE_NEWNET, is its parent's", name)
 	h := &Host{Name: name, Sandbox: sb, Agent: sb.Agent(t.ctx)}
 	// Duplicate address detection takes a second and has no place in what
 	// these topologies show.

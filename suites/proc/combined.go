@@ -182,16 +182,20 @@ var _ = claim.It(claim.Claim{
 	Shows:    "10\n…\n0",
 }, func(ctx SpecContext) {
 	host := harness.Start(ctx)
-	links := map[harness.File]bool{}
+	links := map[string]bool{}
+	for _, t := range containerNeeds {
+		links[t.Name+" "+harness.Got(host.Namespace(t)).String()] = true
+	}
 	var all []*harness.Sandbox
 	for range 10 {
 		sb := harness.Start(ctx, harness.Under(host), harness.New(containerNeeds...))
 		all = append(all, sb)
 		Expect(sb.Getpid()).To(Equal(1), "PID of a container's first process")
-		f := harness.Got(host.Stat(fmt.Sprintf("/proc/%d/ns/pid", sb.PID())))
-		links[harness.File{DevMajor: f.DevMajor, DevMinor: f.DevMinor, Inode: f.Inode}] = true
+		for _, t := range containerNeeds {
+			links[t.Name+" "+harness.Got(host.Stat(fmt.Sprintf("/proc/%d/ns/%s", sb.PID(), t.Name))).String()] = true
+		}
 	}
-	Expect(len(links)).To(Equal(10), "different pid links of ten containers")
+	Expect(len(links)).To(Equal(11*len(containerNeeds)), "different namespaces of ten containers and the host, with %v new in each container", containerNeeds)
 	alive := func() (n int) {
 		for _, sb := range all {
 			if _, err := host.Stat(fmt.Sprintf("/proc/%d", sb.PID())); err == nil {
@@ -205,7 +209,7 @@ var _ = claim.It(claim.Claim{
 		harness.Must(sb.Kill(unix.SIGKILL))
 		harness.Got(host.Wait(sb))
 	}
-	claim.Evidence("%d different pid links; alive before the stop: %d, after: %d", len(links), before, alive())
+	claim.Evidence("%d different namespaces; alive before the stop: %d, after: %d", len(links), before, alive())
 	Expect(alive()).To(BeZero(), "containers left after all were stopped")
 	Expect(before).To(Equal(10), "contrast: before")
 })

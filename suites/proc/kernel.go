@@ -272,14 +272,19 @@ var _ = claim.It(claim.Claim{
 }, func(ctx SpecContext) {
 	const bootID = "/proc/sys/kernel/random/boot_id"
 	host := harness.Start(ctx)
+	types := []namespace.Type{namespace.PID, namespace.Mount, namespace.Network, namespace.UTS, namespace.IPC, namespace.Cgroup}
 	var times []time.Duration
 	var inside string
 	for range 5 {
 		start := time.Now()
-		sb := harness.Start(ctx, harness.Under(host), harness.New(namespace.PID, namespace.Mount, namespace.Network, namespace.UTS, namespace.IPC, namespace.Cgroup))
+		sb := harness.Start(ctx, harness.Under(host), harness.New(types...))
 		program := harness.Got(sb.Run(ctx, rootfs.Tiny(ctx).Dir+"/bin/true"))
 		times = append(times, time.Since(start))
 		Expect(program.Status.ExitStatus()).To(Equal(0), "status of /bin/true in a container")
+		for _, t := range types {
+			own := harness.Got(host.Stat(fmt.Sprintf("/proc/%d/ns/%s", sb.PID(), t.Name)))
+			Expect(own.String()).NotTo(Equal(harness.Got(host.Namespace(t)).String()), "the %s namespace of a process cloned with %s is its parent's", t.Name, t.Const)
+		}
 		inside = harness.Got(sb.ReadFile(bootID))
 	}
 	// The fastest, for on a busy machine the others wait for a processor.
