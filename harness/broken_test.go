@@ -172,3 +172,30 @@ var _ = Describe("clean-up", func() {
 		Expect(os.Hostname()).To(Equal(before))
 	})
 })
+
+var _ = Describe("FailWith", func() {
+	for _, c := range []struct {
+		actual  any
+		matches bool
+		message string
+	}{
+		{&Error{"mount proc on /proc", unix.EPERM}, true, ""},
+		{fmt.Errorf("wrapped: %w", unix.EPERM), true, ""},
+		{&Error{"mount proc on /proc", unix.EINVAL}, false, "Expected\n    EPERM (operation not permitted)\nand got\n    mount proc on /proc: EINVAL (invalid argument)"},
+		{unix.ENOENT, false, "Expected\n    EPERM (operation not permitted)\nand got\n    ENOENT (no such file or directory)"},
+		{nil, false, "Expected\n    EPERM (operation not permitted)\nand got\n    success"},
+	} {
+		It(fmt.Sprintf("names both for %v", c.actual), func() {
+			m := FailWith(unix.EPERM)
+			Expect(m.Match(c.actual)).To(Equal(c.matches))
+			if !c.matches {
+				Expect(m.FailureMessage(c.actual)).To(Equal(c.message))
+			}
+		})
+	}
+
+	It("is an error for what is none", func() {
+		_, err := FailWith(unix.EPERM).Match(7)
+		Expect(err).To(MatchError(ContainSubstring("wants an error")))
+	})
+})

@@ -1,9 +1,12 @@
 package harness
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/onsi/ginkgo/v2"
+	"github.com/onsi/gomega/format"
+	"github.com/onsi/gomega/types"
 	"golang.org/x/sys/unix"
 )
 
@@ -16,11 +19,63 @@ type Error struct {
 }
 
 func (e *Error) Error() string {
-	return fmt.Sprintf("%s: %s (%s)", e.Op, unix.ErrnoName(e.Errno), e.Errno.Error())
+	return e.Op + ": " + errnoText(e.Errno)
 }
 
 // Unwrap is the errno.
 func (e *Error) Unwrap() error { return e.Errno }
+
+// FailWith matches an error that is the errno. Unlike MatchError its message names
+// both the errno that was expected and the one that was seen, or success.
+func FailWith(errno unix.Errno) types.GomegaMatcher { return failWith{errno} }
+
+type failWith struct{ errno unix.Errno }
+
+func (f failWith) Match(actual any) (bool, error) {
+	err, is := actual.(error)
+	if !is && actual != nil {
+		return false, fmt.Errorf("FailWith wants an error and got\n%s", format.Object(actual, 1))
+	}
+	return errors.Is(err, f.errno), nil
+}
+
+func (f failWith) FailureMessage(actual any) string {
+	return fmt.Sprintf("Expected\n    %s\nand got\n    %s", errnoText(f.errno), outcome(actual))
+}
+
+func (f failWith) NegatedFailureMessage(actual any) string {
+	return fmt.Sprintf("Expected anything but\n    %s\nand got\n    %s", errnoText(f.errno), outcome(actual))
+}
+
+// outcome is an error in words; a bare errno, which the suite's own calls return,
+// with its name.
+func outcome(actual any) string {
+	switch err := actual.(type) {
+	case nil:
+		return "success"
+	case unix.Errno:
+		return errnoText(err)
+	default:
+		return fmt.Sprint(err)
+	}
+}
+
+func errnoText(errno unix.Errno) string {
+	return fmt.Sprintf("%s (%s)", unix.ErrnoName(errno), errno.Error())
+}
+
+func init() {
+	// Gomega shows an error's text by itself; its fields say nothing more.
+	format.RegisterCustomFormatter(func(value any) (string, bool) {
+		switch v := value.(type) {
+		case *Error:
+			return "", true
+		case unix.Errno:
+			return unix.ErrnoName(v), true
+		}
+		return "", false
+	})
+}
 
 // BrokenPrefix begins the failure message of a spec that could not tell.
 const BrokenPrefix = "broken: "

@@ -157,7 +157,12 @@ func TryStart(ctx context.Context, options ...Option) (*Sandbox, error) {
 	if c.name != "" {
 		sb.name = c.name
 	}
-	return sb, sb.configure(c)
+	if err = sb.configure(c); err != nil {
+		if why := stayed(); why != "" {
+			err = fmt.Errorf("%s; then: %w", why, err)
+		}
+	}
+	return sb, err
 }
 
 func (sb *Sandbox) configure(c config) error {

@@ -201,7 +201,7 @@ func (needs Needs) Check(ctx context.Context) {
 		}
 		reason, remedy, offered := n.judge(err)
 		if offered {
-			ginkgo.Fail(fmt.Sprintf("%s, yet the kernel refuses it: %v", reason, err), 1)
+			ginkgo.Fail(fmt.Sprintf("%s: %s, yet the kernel refuses it: %v", n.Name, reason, err), 1)
 		}
 		skip(reason, remedy)
 	}

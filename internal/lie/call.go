@@ -104,10 +104,10 @@ func (c *Call) SetResult(ret int) {
 
 // Read copies n bytes of the process's memory; fewer at the end of a mapping.
 func (c *Call) Read(addr uintptr, n int) []byte {
-	buf := make([]byte, n)
 	if addr == 0 || n <= 0 {
 		return nil
 	}
+	buf := make([]byte, n)
 	got, err := unix.ProcessVMReadv(c.tid,
 		[]unix.Iovec{{Base: &buf[0], Len: uint64(n)}}, []unix.RemoteIovec{{Base: addr, Len: n}}, 0)
 	if err != nil {

@@ -59,7 +59,7 @@ var _ = claim.It(claim.Claim{
 	dir := rootfs.Jail(ctx)
 	sb := harness.Start(ctx)
 	before := opens(sb, "/marker")
-	Expect(before).To(MatchError(unix.ENOENT), "contrast: /marker before chroot(2)")
+	Expect(before).To(harness.FailWith(unix.ENOENT), "contrast: /marker before chroot(2)")
 	Expect(sb.Chroot(dir)).To(Succeed(), "chroot(2) to a directory")
 	after, err := sb.ReadFile("/marker")
 	claim.Evidence("/marker before: %v; after: %q", before, after)
@@ -102,7 +102,7 @@ var _ = claim.It(claim.Claim{
 	outside := opens(harness.Start(ctx).Fork(ctx), "/marker")
 	claim.Evidence("child of the jailed process: %v; child of another: %v", err, outside)
 	Expect(err).NotTo(HaveOccurred(), "a child forked after chroot(2) opens /marker of the jail")
-	Expect(outside).To(MatchError(unix.ENOENT), "contrast: a child of an unchrooted process")
+	Expect(outside).To(harness.FailWith(unix.ENOENT), "contrast: a child of an unchrooted process")
 })
 
 var _ = claim.It(claim.Claim{
@@ -140,7 +140,7 @@ var _ = claim.It(claim.Claim{
 	after := harness.Got(parent.Readlink("/proc/self/root"))
 	claim.Evidence("root of the parent before: %s, after its child's chroot: %s", before, after)
 	Expect(after).To(Equal(before), "the parent's root after its child's chroot(2)")
-	Expect(opens(parent, "/marker")).To(MatchError(unix.ENOENT), "/marker of the jail, seen by the parent")
+	Expect(opens(parent, "/marker")).To(harness.FailWith(unix.ENOENT), "/marker of the jail, seen by the parent")
 	Expect(opens(child, "/marker")).To(Succeed(), "contrast: the child itself")
 })
 
@@ -158,9 +158,9 @@ var _ = claim.It(claim.Claim{
 	without := harness.Start(ctx, harness.WithoutCapability(unix.CAP_SYS_CHROOT))
 	root := without.Chroot(dir)
 	claim.Evidence("nobody: %v; UID 0 without CAP_SYS_CHROOT: %v", nobody, root)
-	Expect(nobody).To(MatchError(unix.EPERM), "chroot(2) as nobody")
+	Expect(nobody).To(harness.FailWith(unix.EPERM), "chroot(2) as nobody")
 	Expect(without.Geteuid()).To(Equal(0), "effective UID without CAP_SYS_CHROOT")
-	Expect(root).To(MatchError(unix.EPERM), "chroot(2) as UID 0 without CAP_SYS_CHROOT")
+	Expect(root).To(harness.FailWith(unix.EPERM), "chroot(2) as UID 0 without CAP_SYS_CHROOT")
 	Expect(harness.Start(ctx).Chroot(dir)).To(Succeed(), "contrast: UID 0 with CAP_SYS_CHROOT")
 })
 
@@ -175,7 +175,7 @@ var _ = claim.It(claim.Claim{
 }, func(ctx SpecContext) {
 	sb := harness.Nobody(ctx)
 	refused := sb.Chroot("/proc")
-	Expect(refused).To(MatchError(unix.EPERM), "contrast: chroot(2) by an ordinary user outside of a user namespace")
+	Expect(refused).To(harness.FailWith(unix.EPERM), "contrast: chroot(2) by an ordinary user outside of a user namespace")
 	harness.Must(sb.Unshare(unix.CLONE_NEWUSER))
 	allowed := sb.Chroot("/proc")
 	claim.Evidence("before unshare(CLONE_NEWUSER): %v; after: %v", refused, allowed)
@@ -201,7 +201,7 @@ var _ = claim.It(claim.Claim{
 	claim.Evidence("by relative path: %v, getcwd: %s; after chdir(\"/\"): %v", err, cwd, after)
 	Expect(err).To(Succeed(), "a file of the old working directory after chroot(2)")
 	Expect(cwd).To(HavePrefix("(unreachable)"), "getcwd(2) outside of the root")
-	Expect(after).To(MatchError(unix.ENOENT), "contrast: after chdir(\"/\")")
+	Expect(after).To(harness.FailWith(unix.ENOENT), "contrast: after chdir(\"/\")")
 })
 
 var _ = claim.It(claim.Claim{
@@ -248,7 +248,7 @@ var _ = claim.It(claim.Claim{
 	claim.Evidence("openat(old descriptor): %v; fchdir: %v; by path: %v", err, fchdir, plain)
 	Expect(err).NotTo(HaveOccurred(), "openat(2) through a directory descriptor from before")
 	Expect(fchdir).NotTo(HaveOccurred(), "fchdir(2) to it")
-	Expect(plain).To(MatchError(unix.ENOENT), "contrast: the path alone")
+	Expect(plain).To(harness.FailWith(unix.ENOENT), "contrast: the path alone")
 })
 
 var _ = claim.It(claim.Claim{
@@ -266,7 +266,7 @@ var _ = claim.It(claim.Claim{
 	sb := enters(ctx, base+"/jail")
 	harness.Must(sb.Chdir("/in"))
 	before := opens(sb, "../../outside")
-	Expect(before).To(MatchError(unix.ENOENT), "contrast: before the rename")
+	Expect(before).To(harness.FailWith(unix.ENOENT), "contrast: before the rename")
 	harness.Must(host.Rename(base+"/jail/in", base+"/elsewhere/in"))
 	after := opens(sb, "../../outside")
 	claim.Evidence("../../outside before: %v; after the rename: %v", before, after)
@@ -321,7 +321,7 @@ var _ = claim.It(claim.Claim{
 	claim.Evidence("before: %s; after: %s", before, strings.Join(after, "; "))
 	Expect(strings.Join(after, "; ")).To(Equal(before), "IDs and capabilities before and after chroot(2)")
 	user := harness.Start(ctx, harness.New(namespace.User))
-	Expect(user.Mount("x", dir, "tmpfs", 0, "")).To(MatchError(unix.EPERM), "contrast: mounting in the old mount namespace after clone(CLONE_NEWUSER)")
+	Expect(user.Mount("x", dir, "tmpfs", 0, "")).To(harness.FailWith(unix.EPERM), "contrast: mounting in the old mount namespace after clone(CLONE_NEWUSER)")
 })
 
 var _ = claim.It(claim.Claim{
@@ -429,7 +429,7 @@ var _ = claim.It(claim.Claim{
 	contained := harness.Start(ctx, harness.New(namespace.PID), harness.WithChroot(dir)).Signal(pid, 0)
 	claim.Evidence("from a chroot: %v; from a PID namespace: %v", signalled, contained)
 	Expect(signalled).To(Succeed(), "kill(%d, 0) from the chroot", pid)
-	Expect(contained).To(MatchError(unix.ESRCH), "contrast: from a new PID namespace")
+	Expect(contained).To(harness.FailWith(unix.ESRCH), "contrast: from a new PID namespace")
 })
 
 var _ = claim.It(claim.Claim{
@@ -468,7 +468,7 @@ var _ = claim.It(claim.Claim{
 	sb := harness.Start(ctx)
 	err := sb.Chroot(dir + "/marker")
 	claim.Evidence("chroot to a file: %v", err)
-	Expect(err).To(MatchError(unix.ENOTDIR), "chroot(2) to a regular file")
+	Expect(err).To(harness.FailWith(unix.ENOTDIR), "chroot(2) to a regular file")
 	Expect(sb.Chroot(dir)).To(Succeed(), "contrast: its directory")
 })
 
@@ -541,7 +541,7 @@ var _ = claim.It(claim.Claim{
 	jailed := enters(ctx, dir).Unshare(unix.CLONE_NEWUSER)
 	free := harness.Start(ctx).Unshare(unix.CLONE_NEWUSER)
 	claim.Evidence("in a chroot: %v; outside: %v", jailed, free)
-	Expect(jailed).To(MatchError(unix.EPERM), "unshare(CLONE_NEWUSER) in a chroot")
+	Expect(jailed).To(harness.FailWith(unix.EPERM), "unshare(CLONE_NEWUSER) in a chroot")
 	Expect(free).To(Succeed(), "contrast: unchrooted")
 })
 
@@ -608,7 +608,7 @@ var _ = claim.It(claim.Claim{
 	static := rootfs.Tiny(ctx)
 	runs, err := harness.Start(ctx, harness.WithChroot(static.Dir)).Run(ctx, "/bin/true")
 	claim.Evidence("a program that names the loader %s: %v; a static program: status %d", interpreter, missing, runs.Status.ExitStatus())
-	Expect(missing).To(MatchError(unix.ENOENT), "execve(2) of a program whose ELF interpreter is not in the root")
+	Expect(missing).To(harness.FailWith(unix.ENOENT), "execve(2) of a program whose ELF interpreter is not in the root")
 	Expect(err).NotTo(HaveOccurred(), "contrast: a static program")
 	Expect(runs.Status.ExitStatus()).To(Equal(0), "contrast: a static program")
 })

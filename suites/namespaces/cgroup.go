@@ -157,8 +157,8 @@ var _ = claim.It(claim.Claim{
 	files := len(harness.Got(host.ReadDir(inner.dir)))
 	empty := []error{host.Rmdir(inner.dir), host.Rmdir(parent.dir), host.Rmdir(used.dir)}
 	claim.Evidence("with a member: %v; with a child: %v; with nothing but %d files, and then the others: %v", withMember, withChild, files, errors.Join(empty...))
-	Expect(withMember).To(MatchError(unix.EBUSY), "rmdir(2) of a cgroup with a member")
-	Expect(withChild).To(MatchError(unix.EBUSY), "rmdir(2) of a cgroup with a child cgroup")
+	Expect(withMember).To(harness.FailWith(unix.EBUSY), "rmdir(2) of a cgroup with a member")
+	Expect(withChild).To(harness.FailWith(unix.EBUSY), "rmdir(2) of a cgroup with a child cgroup")
 	for _, err := range empty {
 		Expect(err).NotTo(HaveOccurred(), "contrast: rmdir(2) of an empty cgroup")
 	}

@@ -49,10 +49,10 @@ var _ = claim.It(claim.Claim{
 	Expect(made).NotTo(HaveOccurred(), "mkdir(2) by the user that a cgroup is delegated to")
 	Expect(moved).NotTo(HaveOccurred(), "moves among child cgroups by the user that their parent is delegated to")
 	Expect(path).To(HaveSuffix("/"+group.name+"/two"), "cgroup of the user's process after the moves")
-	Expect(in).To(MatchError(unix.EACCES), "a move of the user's own process from outside into the subtree")
-	Expect(out).To(MatchError(unix.EACCES), "a move of the user's own process out of the subtree")
-	Expect(limit).To(MatchError(unix.EACCES), "the user's write to cgroup.max.descendants of the delegated cgroup")
-	Expect(elsewhere).To(MatchError(unix.EACCES), "contrast: mkdir(2) in an undelegated cgroup")
+	Expect(in).To(harness.FailWith(unix.EACCES), "a move of the user's own process from outside into the subtree")
+	Expect(out).To(harness.FailWith(unix.EACCES), "a move of the user's own process out of the subtree")
+	Expect(limit).To(harness.FailWith(unix.EACCES), "the user's write to cgroup.max.descendants of the delegated cgroup")
+	Expect(elsewhere).To(harness.FailWith(unix.EACCES), "contrast: mkdir(2) in an undelegated cgroup")
 })
 
 // nsdelegate is that v2 is mounted with that option, which holds for all its
@@ -99,9 +99,9 @@ var _ = claim.It(claim.Claim{
 	across := host.WriteFile(inner.file("cgroup.procs"), fmt.Sprint(outsider.PID()))
 	claim.Evidence("inside: limit of the root: %v; migration out: %v, in: %v, below the root: %v; from outside: limit: %v, migration in: %v",
 		limit, out, in, within, limitOutside, across)
-	Expect(limit).To(MatchError(unix.EPERM), "cgroup.max.descendants of the namespace's root, written inside, with nsdelegate")
-	Expect(out).To(MatchError(unix.ENOENT), "a migration out of the namespace's root, from inside, with nsdelegate")
-	Expect(in).To(MatchError(unix.ENOENT), "a migration into the namespace's root, from inside, with nsdelegate")
+	Expect(limit).To(harness.FailWith(unix.EPERM), "cgroup.max.descendants of the namespace's root, written inside, with nsdelegate")
+	Expect(out).To(harness.FailWith(unix.ENOENT), "a migration out of the namespace's root, from inside, with nsdelegate")
+	Expect(in).To(harness.FailWith(unix.ENOENT), "a migration into the namespace's root, from inside, with nsdelegate")
 	Expect(within).To(Succeed(), "contrast: a migration below the namespace's root")
 	Expect(limitOutside).To(Succeed(), "contrast: the same file written outside of the namespace")
 	Expect(across).To(Succeed(), "contrast: the same migration from outside of the namespace")

@@ -70,8 +70,8 @@ var _ = claim.It(claim.Claim{
 	made := sb.Mknod(dir+"/again", unix.S_IFCHR|0o666, nullDevice)
 	other := useDevice(sb, dir+"/zero", zeroDevice)
 	claim.Evidence("device 1:3 before: %v; denied: %v; %v; device 1:5: %v", before, opened, made, other)
-	Expect(opened).To(MatchError(unix.EPERM), "open(2) of a device that devices.deny names, by root")
-	Expect(made).To(MatchError(unix.EPERM), "mknod(2) of a device that devices.deny names, by root")
+	Expect(opened).To(harness.FailWith(unix.EPERM), "open(2) of a device that devices.deny names, by root")
+	Expect(made).To(harness.FailWith(unix.EPERM), "mknod(2) of a device that devices.deny names, by root")
 	Expect(before).To(Succeed(), "contrast: the device before")
 	Expect(other).To(Succeed(), "contrast: another device")
 })
@@ -193,8 +193,8 @@ var _ = claim.It(claim.Claim{
 		}
 	}
 	claim.Evidence("devices 1:3 and 1:5 before: %v; 1:3 with the program: %v; %v; 1:5: %v; 1:3 after its detachment: %v; devices files: %d", before, denied, made, other, after, files)
-	Expect(denied).To(MatchError(unix.EPERM), "open(2) of a device that the cgroup's BPF program denies, by root")
-	Expect(made).To(MatchError(unix.EPERM), "mknod(2) of a device that the cgroup's BPF program denies, by root")
+	Expect(denied).To(harness.FailWith(unix.EPERM), "open(2) of a device that the cgroup's BPF program denies, by root")
+	Expect(made).To(harness.FailWith(unix.EPERM), "mknod(2) of a device that the cgroup's BPF program denies, by root")
 	Expect(files).To(BeZero(), "devices files in a v2 cgroup")
 	Expect(before).NotTo(HaveOccurred(), "contrast: both devices before")
 	Expect(other).To(Succeed(), "contrast: a device that the program allows")

@@ -63,7 +63,7 @@ var _ = claim.It(claim.Claim{
 	Expect([]int{web.Getpid(), app.Getpid()}).To(Equal([]int{1, 1}), "PIDs of the pod's containers, each in its own PID namespace")
 	Expect(differing(links(web), links(app))).To(ContainElements("mnt", "pid"), "namespaces that the pod's containers do not share")
 	Expect(differing(links(web), links(app))).NotTo(ContainElements("net", "uts", "ipc"), "namespaces that the pod's containers share")
-	Expect(outside).To(MatchError(unix.ECONNREFUSED), "contrast: connect from outside the pod")
+	Expect(outside).To(harness.FailWith(unix.ECONNREFUSED), "contrast: connect from outside the pod")
 })
 
 var _ = claim.It(claim.Claim{
@@ -137,7 +137,7 @@ var _ = claim.It(claim.Claim{
 	Expect(listed).To(ContainElement(two.PID()), "processes that a container lists, with a sibling in the same PID namespace")
 	Expect(err).NotTo(HaveOccurred(), "a sibling's private file through /proc/PID/root")
 	Expect(content).To(Equal("of the second"), "content of a sibling's private file")
-	Expect(own).To(MatchError(unix.ENOENT), "contrast: the same path in the container's own mounts")
+	Expect(own).To(harness.FailWith(unix.ENOENT), "contrast: the same path in the container's own mounts")
 })
 
 var _ = claim.It(claim.Claim{
@@ -228,7 +228,7 @@ var _ = claim.It(claim.Claim{
 	Expect(box.Uname().Nodename).To(Equal("rootless"), "host name in the rootless container")
 	Expect(release).To(ContainSubstring("ID="+tiny.ID), "os-release in the rootless container's root")
 	Expect(pids).To(Equal([]int{1}), "processes that the rootless container lists")
-	Expect(without).To(MatchError(unix.EPERM), "contrast: the same unshare without CLONE_NEWUSER")
+	Expect(without).To(harness.FailWith(unix.EPERM), "contrast: the same unshare without CLONE_NEWUSER")
 })
 
 var _ = claim.It(claim.Claim{
@@ -270,7 +270,7 @@ var _ = claim.It(claim.Claim{
 	harness.Must(byRoot.Chroot("."))
 	_, entered := byRoot.Stat("/marker")
 	claim.Evidence("the container's /marker after setns alone: %v; after the chroot: %v; after entering the target's root: %v", before, chrooted, entered)
-	Expect(before).To(MatchError(unix.ENOENT), "the container's file after joining its namespaces, without the chroot")
+	Expect(before).To(harness.FailWith(unix.ENOENT), "the container's file after joining its namespaces, without the chroot")
 	Expect(chrooted).NotTo(HaveOccurred(), "contrast: the container's file after the chroot too")
 	Expect(entered).NotTo(HaveOccurred(), "contrast: the container's file after entering the target's root")
 })
@@ -304,7 +304,7 @@ var _ = claim.It(claim.Claim{
 	claim.Evidence("written in one, read in the other: %q %v; on the host: %q; without the bind: %v", content, err, onHost, none)
 	Expect(err).NotTo(HaveOccurred(), "reading from the volume in the other container")
 	Expect([]string{content, onHost}).To(Equal([]string{"data", "data"}), "the file in the other container and on the host")
-	Expect(none).To(MatchError(unix.ENOENT), "contrast: in a container without the bind")
+	Expect(none).To(harness.FailWith(unix.ENOENT), "contrast: in a container without the bind")
 })
 
 var _ = claim.It(claim.Claim{
@@ -396,9 +396,9 @@ var _ = claim.It(claim.Claim{
 	allowed := box.Mount("", "/proc/sys", "", unix.MS_BIND|unix.MS_REMOUNT, "")
 	written := box.WriteFile(file, "1")
 	claim.Evidence("without CAP_SYS_ADMIN: write %v, remount %v, umount %v; with it: remount %v, write %v", write, remount, umount, allowed, written)
-	Expect(write).To(MatchError(unix.EROFS), "root's write to %s under a read-only /proc/sys", file)
-	Expect(remount).To(MatchError(unix.EPERM), "remounting /proc/sys writable without CAP_SYS_ADMIN")
-	Expect(umount).To(MatchError(unix.EPERM), "unmounting the read-only /proc/sys without CAP_SYS_ADMIN")
+	Expect(write).To(harness.FailWith(unix.EROFS), "root's write to %s under a read-only /proc/sys", file)
+	Expect(remount).To(harness.FailWith(unix.EPERM), "remounting /proc/sys writable without CAP_SYS_ADMIN")
+	Expect(umount).To(harness.FailWith(unix.EPERM), "unmounting the read-only /proc/sys without CAP_SYS_ADMIN")
 	Expect(allowed).NotTo(HaveOccurred(), "contrast: remounting with CAP_SYS_ADMIN")
 	Expect(written).NotTo(HaveOccurred(), "contrast: the write after it")
 })
@@ -441,8 +441,8 @@ var _ = claim.It(claim.Claim{
 	chosen := errno.Sethostname("denied")
 	claim.Evidence("before: %v, %d filters; filtered: %v, another errno chosen: %v, setdomainname: %v, Seccomp %s, %d filters", before, filters, denied, chosen, other, seccompMode(sb), seccompFilters(sb))
 	Expect(before).NotTo(HaveOccurred(), "contrast: sethostname before the filter")
-	Expect(denied).To(MatchError(unix.EPERM), "sethostname under a filter that answers EPERM")
-	Expect(chosen).To(MatchError(unix.EXDEV), "sethostname under a filter that answers EXDEV")
+	Expect(denied).To(harness.FailWith(unix.EPERM), "sethostname under a filter that answers EPERM")
+	Expect(chosen).To(harness.FailWith(unix.EXDEV), "sethostname under a filter that answers EXDEV")
 	Expect(sb.Uname().Nodename).To(Equal("before"), "the host name after a denied sethostname")
 	Expect(other).NotTo(HaveOccurred(), "setdomainname, which the filter lets through")
 	Expect(sb.Uname().Domainname).To(Equal("allowed"), "the domain name after a setdomainname that the filter lets through")
@@ -475,13 +475,13 @@ var _ = claim.It(claim.Claim{
 	still := sb.Sethostname("after")
 	claim.Evidence("child: %v, Seccomp %s; program: status %d, %q; to strict mode: %v, %v; with a further filter: %v",
 		inherited, seccompMode(child), run.Status.ExitStatus(), strings.TrimSpace(run.Stderr), prctl, strict, still)
-	Expect(inherited).To(MatchError(unix.EPERM), "sethostname in a child of a filtered process")
+	Expect(inherited).To(harness.FailWith(unix.EPERM), "sethostname in a child of a filtered process")
 	Expect(seccompMode(child)).To(Equal("2"), "Seccomp in the child's status")
 	Expect(run.Status.ExitStatus()).NotTo(BeZero(), "status of hostname(1) under the filter: %s", run.Stderr)
 	Expect(sb.Uname().Nodename).To(Equal("before"), "the host name after a program under the filter has tried to set it")
-	Expect(prctl).To(MatchError(unix.EINVAL), "prctl(PR_SET_SECCOMP, SECCOMP_MODE_STRICT) of a filtered process")
-	Expect(strict).To(MatchError(unix.EINVAL), "seccomp(SECCOMP_SET_MODE_STRICT) of a filtered process")
-	Expect(still).To(MatchError(unix.EPERM), "sethostname after a further filter was installed")
+	Expect(prctl).To(harness.FailWith(unix.EINVAL), "prctl(PR_SET_SECCOMP, SECCOMP_MODE_STRICT) of a filtered process")
+	Expect(strict).To(harness.FailWith(unix.EINVAL), "seccomp(SECCOMP_SET_MODE_STRICT) of a filtered process")
+	Expect(still).To(harness.FailWith(unix.EPERM), "sethostname after a further filter was installed")
 })
 
 var _ = claim.It(claim.Claim{
@@ -498,7 +498,7 @@ var _ = claim.It(claim.Claim{
 	allowed := sb.Filter(unix.SYS_SETHOSTNAME, unix.EPERM)
 	capable := harness.Start(ctx, harness.New(namespace.User)).Filter(unix.SYS_SETHOSTNAME, unix.EPERM)
 	claim.Evidence("without capabilities: %v, Seccomp %s; with no_new_privs: %v; with CAP_SYS_ADMIN: %v", refused, mode, allowed, capable)
-	Expect(refused).To(MatchError(unix.EACCES), "a seccomp filter of a process with neither CAP_SYS_ADMIN nor no_new_privs")
+	Expect(refused).To(harness.FailWith(unix.EACCES), "a seccomp filter of a process with neither CAP_SYS_ADMIN nor no_new_privs")
 	Expect(allowed).NotTo(HaveOccurred(), "contrast: the same process with no_new_privs")
 	Expect(capable).NotTo(HaveOccurred(), "contrast: a process with CAP_SYS_ADMIN in its user namespace")
 })

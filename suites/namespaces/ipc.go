@@ -92,7 +92,7 @@ var _ = claim.It(claim.Claim{
 	_, other := shmget(harness.Start(ctx, harness.Under(creator), harness.New(namespace.IPC)), 0, 0)
 	same, plain := shmget(creator.Fork(ctx), 0, 0)
 	claim.Evidence("another IPC namespace: %v; a plain child: %v", other, plain)
-	Expect(other).To(MatchError(unix.ENOENT), "shmget(key) in another IPC namespace")
+	Expect(other).To(harness.FailWith(unix.ENOENT), "shmget(key) in another IPC namespace")
 	Expect(plain).NotTo(HaveOccurred(), "contrast: a plain child")
 	Expect(same).To(Equal(id), "contrast: the segment that a plain child finds by the key")
 })
@@ -112,7 +112,7 @@ var _ = claim.It(claim.Claim{
 	_, other := semget(harness.Start(ctx, harness.Under(creator), harness.New(namespace.IPC)), 0)
 	_, plain := semget(creator.Fork(ctx), 0)
 	claim.Evidence("another IPC namespace: %v; a plain child: %v", other, plain)
-	Expect(other).To(MatchError(unix.ENOENT), "semget(key) in another IPC namespace")
+	Expect(other).To(harness.FailWith(unix.ENOENT), "semget(key) in another IPC namespace")
 	Expect(plain).NotTo(HaveOccurred(), "contrast: a plain child")
 })
 
@@ -131,7 +131,7 @@ var _ = claim.It(claim.Claim{
 	_, other := msgget(harness.Start(ctx, harness.Under(creator), harness.New(namespace.IPC)), 0)
 	_, plain := msgget(creator.Fork(ctx), 0)
 	claim.Evidence("another IPC namespace: %v; a plain child: %v", other, plain)
-	Expect(other).To(MatchError(unix.ENOENT), "msgget(key) in another IPC namespace")
+	Expect(other).To(harness.FailWith(unix.ENOENT), "msgget(key) in another IPC namespace")
 	Expect(plain).NotTo(HaveOccurred(), "contrast: a plain child")
 })
 
@@ -150,7 +150,7 @@ var _ = claim.It(claim.Claim{
 	_, other := mqOpen(harness.Start(ctx, harness.Under(creator), harness.New(namespace.IPC)), "queue", unix.O_RDWR)
 	_, plain := mqOpen(creator.Fork(ctx), "queue", unix.O_RDWR)
 	claim.Evidence("another IPC namespace: %v; a plain child: %v", other, plain)
-	Expect(other).To(MatchError(unix.ENOENT), "mq_open in another IPC namespace")
+	Expect(other).To(harness.FailWith(unix.ENOENT), "mq_open in another IPC namespace")
 	Expect(plain).NotTo(HaveOccurred(), "contrast: a plain child")
 })
 
@@ -200,7 +200,7 @@ var _ = claim.It(claim.Claim{
 	harness.Must(host.Umount(dir, 0))
 	claim.Evidence("after the last member: listed %v; creating a queue: %v", listed, err)
 	Expect(listed).To(ConsistOf("kept", "before"), "queues still listed after the last member has exited")
-	Expect(err).To(MatchError(unix.EACCES), "creating a queue after the last member has exited")
+	Expect(err).To(harness.FailWith(unix.EACCES), "creating a queue after the last member has exited")
 	Expect(host.ReadDir(dir)).To(BeEmpty(), "contrast: after umount")
 })
 
@@ -392,7 +392,7 @@ var _ = claim.It(claim.Claim{
 	_, hidden := mount.Stat(shm + "/object")
 	claim.Evidence("after CLONE_NEWIPC: %q %v; with an own tmpfs: %v", content, err, hidden)
 	Expect(err).NotTo(HaveOccurred(), "a shared memory file after CLONE_NEWIPC")
-	Expect(hidden).To(MatchError(unix.ENOENT), "contrast: with an own tmpfs there")
+	Expect(hidden).To(harness.FailWith(unix.ENOENT), "contrast: with an own tmpfs there")
 })
 
 var _ = claim.It(claim.Claim{

@@ -73,7 +73,7 @@ var _ = claim.It(claim.Claim{
 		Expect(inside.ReadFile("/etc/os-release")).To(ContainSubstring("\nID="+root.ID+"\n"), "os-release below the own root")
 		Expect(names).To(ContainElement("bin"), "names in the own root")
 		_, old := inside.Stat(root.Dir + "/bin")
-		Expect(old).To(MatchError(unix.ENOENT), "the old root's tree, seen inside")
+		Expect(old).To(harness.FailWith(unix.ENOENT), "the old root's tree, seen inside")
 		shown := harness.Got(inside.Run(ctx, "/bin/ls", "/"))
 		Expect(strings.Fields(shown.Stdout)).To(ConsistOf(names), "%s: ls / inside: %s", root.Name, shown.Stderr)
 	}
@@ -165,7 +165,7 @@ var _ = claim.It(claim.Claim{
 	Expect(across).NotTo(HaveOccurred(), "a file made through the bind mount, in the source")
 	Expect(same).To(BeTrue(), "device and inode of both")
 	Expect(strings.HasSuffix(a, root)).To(BeTrue(), "root field %s of the bind mount names the subtree %s", root, a)
-	Expect(before).To(MatchError(unix.ENOENT), "contrast: before")
+	Expect(before).To(harness.FailWith(unix.ENOENT), "contrast: before")
 })
 
 var _ = claim.It(claim.Claim{
@@ -184,7 +184,7 @@ var _ = claim.It(claim.Claim{
 	Expect(sb.Bind("none", b, unix.MS_REMOUNT|unix.MS_RDONLY)).To(Succeed(), "a remount of the bind mount with MS_RDONLY")
 	ro, rw := sb.CreateFile(b+"/x", ""), sb.CreateFile(a+"/x", "")
 	claim.Evidence("through the read-only bind: %v; through the other path: %v", ro, rw)
-	Expect(ro).To(MatchError(unix.EROFS), "writing through the read-only bind mount")
+	Expect(ro).To(harness.FailWith(unix.EROFS), "writing through the read-only bind mount")
 	Expect(rw).To(Succeed(), "contrast: writing to the same directory elsewhere")
 })
 
@@ -237,7 +237,7 @@ var _ = claim.It(claim.Claim{
 	_, after := sb.Stat("/sub" + dir)
 	lines := strings.Count(harness.Got(sb.ReadFile("/proc/self/mountinfo")), "\n")
 	claim.Evidence("old root before the umount: %v; after: %v; %d mounts left", before, after, lines)
-	Expect(after).To(MatchError(unix.ENOENT), "the old root after its detach")
+	Expect(after).To(harness.FailWith(unix.ENOENT), "the old root after its detach")
 	Expect(lines).To(Equal(2), "lines of mountinfo: the new root and proc")
 	Expect(before).NotTo(HaveOccurred(), "contrast: the old root before the umount")
 })
@@ -283,7 +283,7 @@ var _ = claim.It(claim.Claim{
 	harness.Must(sb.Bind(dir, dir, 0))
 	bound := sb.PivotRoot(dir, dir+"/sub")
 	claim.Evidence("a plain directory: %v; bound onto itself: %v", plain, bound)
-	Expect(plain).To(MatchError(unix.EINVAL), "pivot_root(2) to a directory that is no mount point")
+	Expect(plain).To(harness.FailWith(unix.EINVAL), "pivot_root(2) to a directory that is no mount point")
 	Expect(bound).To(Succeed(), "contrast: bound onto itself")
 })
 
@@ -306,7 +306,7 @@ var _ = claim.It(claim.Claim{
 	harness.Must(sb.Propagation(parent, unix.MS_PRIVATE))
 	private := sb.PivotRoot(dir, dir+"/sub")
 	claim.Evidence("parent mount shared: %v; private: %v", shared, private)
-	Expect(shared).To(MatchError(unix.EINVAL), "pivot_root(2) to a mount whose parent mount is shared")
+	Expect(shared).To(harness.FailWith(unix.EINVAL), "pivot_root(2) to a mount whose parent mount is shared")
 	Expect(private).To(Succeed(), "contrast: once it is private")
 })
 
@@ -327,7 +327,7 @@ var _ = claim.It(claim.Claim{
 	harness.Must(sb.Bind("none", dir, unix.MS_REMOUNT|unix.MS_NOEXEC))
 	_, err := sb.Run(ctx, dir+"/bin/true")
 	claim.Evidence("noexec: %v; without: status %d", err, plain.Status.ExitStatus())
-	Expect(err).To(MatchError(unix.EACCES), "executing a program on a noexec mount")
+	Expect(err).To(harness.FailWith(unix.EACCES), "executing a program on a noexec mount")
 	Expect(plain.Status.ExitStatus()).To(Equal(0), "contrast: without the flag")
 })
 
@@ -350,7 +350,7 @@ var _ = claim.It(claim.Claim{
 	}
 	nodev, plain := open(unix.MS_NODEV), open(0)
 	claim.Evidence("nodev: %v; without: %v", nodev, plain)
-	Expect(nodev).To(MatchError(unix.EACCES), "opening a device node on a nodev mount")
+	Expect(nodev).To(harness.FailWith(unix.EACCES), "opening a device node on a nodev mount")
 	Expect(plain).NotTo(HaveOccurred(), "contrast: without the flag")
 })
 
@@ -371,7 +371,7 @@ var _ = claim.It(claim.Claim{
 	Expect(sb.Propagation(a, unix.MS_UNBINDABLE)).To(Succeed(), "mount(MS_UNBINDABLE)")
 	err := sb.Bind(a, b, 0)
 	claim.Evidence("bindable: %v; unbindable: %v, %s", before, err, mountLine(sb, a))
-	Expect(err).To(MatchError(unix.EINVAL), "bind mounting an unbindable mount")
+	Expect(err).To(harness.FailWith(unix.EINVAL), "bind mounting an unbindable mount")
 	Expect(mountLine(sb, a)).To(ContainSubstring(" unbindable "), "mountinfo of the mount")
 	Expect(before).To(Succeed(), "contrast: the same bind before")
 })
@@ -395,10 +395,10 @@ var _ = claim.It(claim.Claim{
 	_, path := sb.Stat(dir + "/x")
 	content, read := sb.Read(fd, 100)
 	claim.Evidence("umount: %v; after MNT_DETACH: by path %v, through the descriptor %q", busy, path, content)
-	Expect(path).To(MatchError(unix.ENOENT), "the path after MNT_DETACH")
+	Expect(path).To(harness.FailWith(unix.ENOENT), "the path after MNT_DETACH")
 	Expect(read).NotTo(HaveOccurred(), "reading through the open descriptor")
 	Expect(string(content)).To(Equal("content"), "what the open descriptor reads after MNT_DETACH")
-	Expect(busy).To(MatchError(unix.EBUSY), "contrast: a plain umount of the busy mount")
+	Expect(busy).To(harness.FailWith(unix.EBUSY), "contrast: a plain umount of the busy mount")
 })
 
 var _ = claim.It(claim.Claim{
@@ -441,7 +441,7 @@ var _ = claim.It(claim.Claim{
 	locked := harness.Start(ctx, harness.Under(host), harness.New(namespace.Mount, namespace.User)).Umount(dir, 0)
 	same := harness.Start(ctx, harness.Under(host), harness.New(namespace.Mount)).Umount(dir, 0)
 	claim.Evidence("umount of an inherited mount in a user namespace: %v; in a same-userns copy: %v", locked, same)
-	Expect(locked).To(MatchError(unix.EINVAL), "unmounting an inherited mount in a less privileged mount namespace")
+	Expect(locked).To(harness.FailWith(unix.EINVAL), "unmounting an inherited mount in a less privileged mount namespace")
 	Expect(same).To(Succeed(), "contrast: in a copy of the same user namespace")
 })
 
@@ -468,7 +468,7 @@ var _ = claim.It(claim.Claim{
 	Expect(setattr(0, unix.MOUNT_ATTR_RDONLY)).To(Succeed(), "mount_setattr(MOUNT_ATTR_RDONLY)")
 	rw := sb.CreateFile(dir+"/x", "")
 	claim.Evidence("read-only: %v; cleared: %v", ro, rw)
-	Expect(ro).To(MatchError(unix.EROFS), "writing after MOUNT_ATTR_RDONLY was set")
+	Expect(ro).To(harness.FailWith(unix.EROFS), "writing after MOUNT_ATTR_RDONLY was set")
 	Expect(rw).To(Succeed(), "contrast: writing after it was cleared")
 })
 

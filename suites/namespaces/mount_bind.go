@@ -29,7 +29,7 @@ var _ = claim.It(claim.Claim{
 	claim.Evidence("after MS_BIND|MS_RDONLY: %s, writing: %v; after MS_REMOUNT|MS_BIND|MS_RDONLY: %s, writing: %v", flags, first, mountFlags(sb, b), second)
 	Expect(first).NotTo(HaveOccurred(), "writing through a bind mount made with MS_BIND|MS_RDONLY, whose MS_RDONLY mount(2) ignores")
 	Expect(flags).To(HavePrefix("rw"), "mountinfo of a bind mount made with MS_BIND|MS_RDONLY")
-	Expect(second).To(MatchError(unix.EROFS), "contrast: writing after MS_REMOUNT|MS_BIND|MS_RDONLY")
+	Expect(second).To(harness.FailWith(unix.EROFS), "contrast: writing after MS_REMOUNT|MS_BIND|MS_RDONLY")
 	Expect(mountFlags(sb, b)).To(HavePrefix("ro"), "contrast: mountinfo after MS_REMOUNT|MS_BIND|MS_RDONLY")
 })
 
@@ -54,7 +54,7 @@ var _ = claim.It(claim.Claim{
 	with, err := sb.ReadFile(recursive + "/sub/file")
 	claim.Evidence("bind: %v, %q; recursive bind: %v, %q", without, mountLine(sb, plain+"/sub"), err, mountLine(sb, recursive+"/sub"))
 	Expect(top).NotTo(HaveOccurred(), "a file of the source itself through the bind mount")
-	Expect(without).To(MatchError(unix.ENOENT), "a file of the source's submount through a bind mount without MS_REC")
+	Expect(without).To(harness.FailWith(unix.ENOENT), "a file of the source's submount through a bind mount without MS_REC")
 	Expect(mountLine(sb, plain+"/sub")).To(BeEmpty(), "a copy of the submount in mountinfo below a bind mount without MS_REC")
 	Expect(err).NotTo(HaveOccurred(), "contrast: the same file through a bind mount with MS_REC")
 	Expect(with).To(Equal("below"), "contrast: its content with MS_REC")
@@ -87,9 +87,9 @@ var _ = claim.It(claim.Claim{
 	claim.Evidence("bound: %q, written through: %q, unlink: %v; after umount: %q; a file on a directory: %v; a directory on a file: %v", covered, through, removed, own, fileOnDir, dirOnFile)
 	Expect(covered).To(Equal("source"), "what the target of a file's bind mount reads as")
 	Expect(through).To(Equal("SOURCE"), "the source after a write to the target")
-	Expect(removed).To(MatchError(unix.EBUSY), "unlinking a file that is a mount point here")
-	Expect(fileOnDir).To(MatchError(unix.ENOTDIR), "bind mounting a file over a directory")
-	Expect(dirOnFile).To(MatchError(unix.ENOTDIR), "bind mounting a directory over a file")
+	Expect(removed).To(harness.FailWith(unix.EBUSY), "unlinking a file that is a mount point here")
+	Expect(fileOnDir).To(harness.FailWith(unix.ENOTDIR), "bind mounting a file over a directory")
+	Expect(dirOnFile).To(harness.FailWith(unix.ENOTDIR), "bind mounting a directory over a file")
 	Expect(own).To(Equal("target"), "contrast: the target's own content after umount")
 })
 
@@ -145,14 +145,14 @@ var _ = claim.It(claim.Claim{
 		id, mountID(sb, to), subID, mountID(sb, to+"/sub"), names, open, directory)
 	Expect(err).NotTo(HaveOccurred(), "a file at the new place")
 	Expect(content).To(Equal("content"), "what the file reads at the new place")
-	Expect(old).To(MatchError(unix.ENOENT), "the file at the place that the mount was moved from")
+	Expect(old).To(harness.FailWith(unix.ENOENT), "the file at the place that the mount was moved from")
 	Expect(names).To(BeEmpty(), "names at the place that the mount was moved from")
 	Expect(mountLine(sb, from)).To(BeEmpty(), "mountinfo of the place that the mount was moved from")
 	Expect(mountID(sb, to)).To(Equal(id), "the mount ID after MS_MOVE")
 	Expect(mountID(sb, to+"/sub")).To(Equal(subID), "the mount ID of a submount after MS_MOVE")
 	Expect(read).NotTo(HaveOccurred(), "reading a descriptor that was opened before MS_MOVE")
 	Expect(string(open)).To(Equal("content"), "what a descriptor reads that was opened before MS_MOVE")
-	Expect(directory).To(MatchError(unix.EINVAL), "contrast: MS_MOVE of a directory that is no mount point")
+	Expect(directory).To(harness.FailWith(unix.EINVAL), "contrast: MS_MOVE of a directory that is no mount point")
 })
 
 var _ = claim.It(claim.Claim{
@@ -175,8 +175,8 @@ var _ = claim.It(claim.Claim{
 	harness.Must(sb.Propagation(parent, unix.MS_PRIVATE))
 	private := move(to)
 	claim.Evidence("into itself: %v; from a shared parent: %v; from a private parent: %v", inside, shared, private)
-	Expect(inside).To(MatchError(unix.ELOOP), "MS_MOVE of a mount to a place inside it")
-	Expect(shared).To(MatchError(unix.EINVAL), "MS_MOVE of a mount whose parent mount is shared")
+	Expect(inside).To(harness.FailWith(unix.ELOOP), "MS_MOVE of a mount to a place inside it")
+	Expect(shared).To(harness.FailWith(unix.EINVAL), "MS_MOVE of a mount whose parent mount is shared")
 	Expect(private).NotTo(HaveOccurred(), "contrast: MS_MOVE once the parent mount is private")
 })
 
@@ -218,7 +218,7 @@ var _ = claim.It(claim.Claim{
 			err := c.try(in)
 			where := map[string]string{dir: "on a read-only filesystem", bind: "on another mount of a read-only filesystem"}[in]
 			claim.Evidence("%s %s: %v", c.what, where, err)
-			Expect(err).To(MatchError(unix.EROFS), "%s %s", c.what, where)
+			Expect(err).To(harness.FailWith(unix.EROFS), "%s %s", c.what, where)
 		}
 	}
 	Expect(sb.ReadFile(dir+"/file")).To(Equal("content"), "reading on a read-only filesystem")
@@ -247,8 +247,8 @@ var _ = claim.It(claim.Claim{
 	harness.Must(sb.Close(fd))
 	closed := sb.Mount("x", dir, "", unix.MS_REMOUNT|unix.MS_RDONLY, "")
 	claim.Evidence("filesystem with a writer: %v; the writer's mount: %v; another mount of it: %v; filesystem after close: %v", filesystem, mount, other, closed)
-	Expect(filesystem).To(MatchError(unix.EBUSY), "making a filesystem read-only while a file is open for writing")
-	Expect(mount).To(MatchError(unix.EBUSY), "making the mount read-only through which a file is open for writing")
+	Expect(filesystem).To(harness.FailWith(unix.EBUSY), "making a filesystem read-only while a file is open for writing")
+	Expect(mount).To(harness.FailWith(unix.EBUSY), "making the mount read-only through which a file is open for writing")
 	Expect(other).NotTo(HaveOccurred(), "contrast: making a mount read-only that no writer came through")
 	Expect(closed).NotTo(HaveOccurred(), "contrast: making the filesystem read-only once the file is closed")
 })

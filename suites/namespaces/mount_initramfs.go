@@ -98,6 +98,6 @@ var _ = claim.It(claim.Claim{
 	harness.Must(sb.Mkdir(next + "/old"))
 	allowed := sb.PivotRoot(next, next+"/old")
 	claim.Evidence("on the initial ramfs: %v; after switch_root: %v", refused, allowed)
-	Expect(refused).To(MatchError(unix.EINVAL), "pivot_root(2) with the initial ramfs as the current root")
+	Expect(refused).To(harness.FailWith(unix.EINVAL), "pivot_root(2) with the initial ramfs as the current root")
 	Expect(allowed).NotTo(HaveOccurred(), "contrast: pivot_root(2) once another mount was moved over the initial ramfs")
 })

@@ -256,9 +256,9 @@ var _ = claim.It(claim.Claim{
 	Expect(unlink).NotTo(HaveOccurred(), "unlink of a file that is a mount point in another mount namespace")
 	Expect(mountLine(inside, file)).To(BeEmpty(), "the mount, after the file was unlinked in another namespace")
 	Expect(there).NotTo(BeEmpty(), "contrast: the mount before")
-	Expect(busy).To(MatchError(unix.EBUSY), "contrast: rmdir in the namespace that holds the mount")
-	Expect(busyRename).To(MatchError(unix.EBUSY), "contrast: rename in the namespace that holds the mount")
-	Expect(busyUnlink).To(MatchError(unix.EBUSY), "contrast: unlink in the namespace that holds the mount")
+	Expect(busy).To(harness.FailWith(unix.EBUSY), "contrast: rmdir in the namespace that holds the mount")
+	Expect(busyRename).To(harness.FailWith(unix.EBUSY), "contrast: rename in the namespace that holds the mount")
+	Expect(busyUnlink).To(harness.FailWith(unix.EBUSY), "contrast: unlink in the namespace that holds the mount")
 })
 
 var _ = claim.It(claim.Claim{
@@ -285,9 +285,9 @@ var _ = claim.It(claim.Claim{
 	claim.Evidence("before: %v, cwd %s; after setns: / is %v, the namespace's root %v, cwd %s", before, cwdBefore, root, want, cwd)
 	Expect(after).NotTo(HaveOccurred(), "setns(CLONE_NEWNS) in a chroot")
 	Expect(root.SameAs(want)).To(BeTrue(), "/ after setns(CLONE_NEWNS) in a chroot is the root of the joined namespace")
-	Expect(marker).To(MatchError(unix.ENOENT), "the file of the chroot at / after setns(CLONE_NEWNS)")
+	Expect(marker).To(harness.FailWith(unix.ENOENT), "the file of the chroot at / after setns(CLONE_NEWNS)")
 	Expect(cwd).To(Equal("/"), "the working directory after setns(CLONE_NEWNS)")
-	Expect(before).To(MatchError(unix.ENOENT), "contrast: a path of the namespace, in the chroot before")
+	Expect(before).To(harness.FailWith(unix.ENOENT), "contrast: a path of the namespace, in the chroot before")
 	Expect(cwdBefore).To(Equal("/sub"), "contrast: the working directory before")
 })
 
@@ -313,8 +313,8 @@ var _ = claim.It(claim.Claim{
 	claim.Evidence("MS_SHARED: shared:%s, its submount: %q; MS_SHARED|MS_REC: the submount: shared:%s; MS_SHARED|MS_PRIVATE: %v; a plain directory: %v", top, without, with, plain, directory)
 	Expect(top).NotTo(BeEmpty(), "the shared: tag after MS_SHARED")
 	Expect(without).To(BeEmpty(), "the shared: tag of a submount after MS_SHARED without MS_REC")
-	Expect(plain).To(MatchError(unix.EINVAL), "mount(2) with MS_SHARED|MS_PRIVATE")
-	Expect(directory).To(MatchError(unix.EINVAL), "MS_SHARED of a directory that is no mount point")
+	Expect(plain).To(harness.FailWith(unix.EINVAL), "mount(2) with MS_SHARED|MS_PRIVATE")
+	Expect(directory).To(harness.FailWith(unix.EINVAL), "MS_SHARED of a directory that is no mount point")
 	Expect(with).NotTo(BeEmpty(), "contrast: the shared: tag of the submount after MS_SHARED|MS_REC")
 })
 

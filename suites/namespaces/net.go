@@ -60,7 +60,7 @@ var _ = claim.It(claim.Claim{
 	inside := harness.Start(ctx, harness.Under(host), harness.New(namespace.Network)).Agent(ctx)
 	for _, name := range []string{"veth0", "veth1"} {
 		_, err := probe.Raise.Try(inside, name)
-		Expect(err).To(MatchError(unix.ENODEV), "%s of the host, from a new network namespace", name)
+		Expect(err).To(harness.FailWith(unix.ENODEV), "%s of the host, from a new network namespace", name)
 		claim.Evidence("%s inside: %v", name, err)
 		_, err = probe.Raise.Try(agent, name)
 		Expect(err).NotTo(HaveOccurred(), "contrast: %s outside", name)
@@ -91,7 +91,7 @@ var _ = claim.It(claim.Claim{
 	}
 	_, again := probe.AddAddress.Try(agents[0], probe.Address{Link: "br0", CIDR: "10.77.0.1/24"})
 	claim.Evidence("both hold 10.77.0.1/24; a second time on one device: %v", again)
-	Expect(again).To(MatchError(unix.EEXIST), "contrast: a second time on one device")
+	Expect(again).To(harness.FailWith(unix.EEXIST), "contrast: a second time on one device")
 	for _, l := range probe.Links.In(host.Agent(ctx), probe.None{}) {
 		Expect(l.Addresses).NotTo(ContainElement("10.77.0.1/24"), "contrast: the host")
 	}
@@ -147,7 +147,7 @@ var _ = claim.It(claim.Claim{
 	claim.Evidence("without routes: %v; with one: %v", err, with)
 	Expect(harness.Got(inside.Namespace(namespace.Network)).String()).NotTo(Equal(harness.Got(routed.Namespace(namespace.Network)).String()),
 		"the network namespace of a process cloned with CLONE_NEWNET is another's")
-	Expect(err).To(MatchError(unix.ENETUNREACH), "connect(2) from a network namespace without routes")
+	Expect(err).To(harness.FailWith(unix.ENETUNREACH), "connect(2) from a network namespace without routes")
 	Expect(with).NotTo(HaveOccurred(), "contrast: with a route")
 })
 
@@ -170,7 +170,7 @@ var _ = claim.It(claim.Claim{
 	claim.Evidence("first: %v; in another namespace: %v; in the same one: %v", first, second, again)
 	Expect(first).To(Succeed(), "bind(2) to a port in one network namespace")
 	Expect(second).To(Succeed(), "binding port 8080 in another network namespace")
-	Expect(again).To(MatchError(unix.EADDRINUSE), "contrast: in the same one")
+	Expect(again).To(harness.FailWith(unix.EADDRINUSE), "contrast: in the same one")
 })
 
 var _ = claim.It(claim.Claim{
@@ -190,7 +190,7 @@ var _ = claim.It(claim.Claim{
 	talk, err := probe.Connect.Try(a, probe.Dial{Address: address, Send: "x", Within: 2000})
 	_, other := probe.Connect.Try(b, probe.Dial{Address: address, Send: "x", Within: 2000})
 	claim.Evidence("same namespace: %q; another: %v", talk.Reply, other)
-	Expect(other).To(MatchError(unix.ECONNREFUSED), "connecting to another namespace's listener on 127.0.0.1")
+	Expect(other).To(harness.FailWith(unix.ECONNREFUSED), "connecting to another namespace's listener on 127.0.0.1")
 	Expect(err).NotTo(HaveOccurred(), "contrast: in the same namespace")
 })
 
@@ -211,7 +211,7 @@ var _ = claim.It(claim.Claim{
 	probe.Serve.In(agent, probe.Server{Name: "lo", Address: "127.0.0.1:8080"})
 	_, after := probe.Connect.Try(agent, probe.Dial{Address: "127.0.0.1:8080", Send: "x", Within: 2000})
 	claim.Evidence("before: %v; addresses after: %v; connect: %v", before, lo.Addresses, after)
-	Expect(before).To(MatchError(unix.ENETUNREACH), "127.0.0.1 while lo is down")
+	Expect(before).To(harness.FailWith(unix.ENETUNREACH), "127.0.0.1 while lo is down")
 	Expect(lo.Addresses).To(ContainElement("127.0.0.1/8"), "addresses of lo once raised")
 	if offers("CONFIG_IPV6", "ipv6") && !missing(sb, "/proc/sys/net/ipv6") {
 		Expect(lo.Addresses).To(ContainElement("::1/128"), "addresses of lo once raised")
@@ -308,7 +308,7 @@ var _ = claim.It(claim.Claim{
 	abstract, pathname := connect(other, "\x00bulkhead"), connect(other, path)
 	same := connect(server.Fork(ctx), "\x00bulkhead")
 	claim.Evidence("abstract name from another namespace: %v; from the same: %v; path name from another: %v", abstract, same, pathname)
-	Expect(abstract).To(MatchError(unix.ECONNREFUSED), "an abstract socket name of another network namespace")
+	Expect(abstract).To(harness.FailWith(unix.ECONNREFUSED), "an abstract socket name of another network namespace")
 	Expect(same).To(Succeed(), "contrast: in the same namespace")
 	Expect(pathname).To(Succeed(), "contrast: a pathname socket is reached from both")
 })
@@ -418,7 +418,7 @@ var _ = claim.It(claim.Claim{
 		Expect(own.String()).NotTo(Equal(former.String()), "the network namespace of a process %s is still its parent's", of.how)
 	}
 	Expect(kept).NotTo(HaveOccurred(), "connecting through a socket made before its owner left the namespace")
-	Expect(moved).To(MatchError(unix.ENETUNREACH), "contrast: a socket made after the move")
+	Expect(moved).To(harness.FailWith(unix.ENETUNREACH), "contrast: a socket made after the move")
 })
 
 var _ = claim.It(claim.Claim{
@@ -456,7 +456,7 @@ var _ = claim.It(claim.Claim{
 	owner := harness.Start(ctx, harness.Under(host), harness.New(namespace.User, namespace.Network))
 	_, allowed := probe.AddLink.Try(owner.Agent(ctx), probe.Link{Kind: "bridge", Name: "br9"})
 	claim.Evidence("root of a user namespace in the host's network namespace: %v; in its own: %v", refused, allowed)
-	Expect(refused).To(MatchError(unix.EPERM), "root of a user namespace adding a device to the host's network namespace")
+	Expect(refused).To(harness.FailWith(unix.EPERM), "root of a user namespace adding a device to the host's network namespace")
 	Expect(allowed).NotTo(HaveOccurred(), "contrast: in an own user and network namespace")
 })
 
@@ -518,7 +518,7 @@ var _ = claim.It(claim.Claim{
 	allowed := bind(harness.Start(ctx, harness.Under(inside), harness.As(65534, 65534)))
 	outside := strings.TrimSpace(harness.Got(host.ReadFile(path)))
 	claim.Evidence("nobody: %v; root: %v; nobody with the sysctl at 0: %v; outside it is %s", refused, asRoot, allowed, outside)
-	Expect(refused).To(MatchError(unix.EACCES), "nobody binding port 80")
+	Expect(refused).To(harness.FailWith(unix.EACCES), "nobody binding port 80")
 	Expect(asRoot).To(Succeed(), "contrast: root binding port 80")
 	Expect(allowed).To(Succeed(), "contrast: nobody with ip_unprivileged_port_start at 0")
 	Expect(outside).To(Equal("1024"), "ip_unprivileged_port_start of the namespace outside")
@@ -547,9 +547,9 @@ var _ = claim.It(claim.Claim{
 	harness.Must(host.WriteFile(path, "0 2147483647"))
 	rawWide, datagramWide := open(nobody, unix.SOCK_RAW), open(nobody, unix.SOCK_DGRAM)
 	claim.Evidence("nobody: raw %v, datagram %v; with ping_group_range widened: raw %v, datagram %v", raw, datagram, rawWide, datagramWide)
-	Expect(raw).To(MatchError(unix.EPERM), "nobody opening a raw ICMP socket")
-	Expect(datagram).To(MatchError(unix.EACCES), "nobody opening an ICMP datagram socket outside of ping_group_range")
-	Expect(rawWide).To(MatchError(unix.EPERM), "a raw ICMP socket with the range widened")
+	Expect(raw).To(harness.FailWith(unix.EPERM), "nobody opening a raw ICMP socket")
+	Expect(datagram).To(harness.FailWith(unix.EACCES), "nobody opening an ICMP datagram socket outside of ping_group_range")
+	Expect(rawWide).To(harness.FailWith(unix.EPERM), "a raw ICMP socket with the range widened")
 	Expect(datagramWide).To(Succeed(), "contrast: an ICMP datagram socket with the range widened")
 	Expect(open(host, unix.SOCK_RAW)).To(Succeed(), "contrast: root opening a raw socket")
 })

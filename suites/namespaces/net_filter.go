@@ -56,7 +56,7 @@ var _ = claim.It(claim.Claim{
 	}
 	probe.DropOutput.In(agents[inside], "bulkhead")
 	dropped := sendUDP(inside)
-	Expect(dropped).To(MatchError(unix.EPERM), "a packet where an nf_tables rule drops it")
+	Expect(dropped).To(harness.FailWith(unix.EPERM), "a packet where an nf_tables rule drops it")
 	Expect(probe.FilterTables.In(agents[inside], probe.None{})).To(Equal([]string{"bulkhead"}), "nf_tables tables where one was made")
 	for name, sb := range map[string]*harness.Sandbox{"the creator's namespace": host, "a third namespace": third} {
 		passed := sendUDP(sb)
@@ -75,6 +75,6 @@ var _ = claim.It(claim.Claim{
 	}
 	byPolicy := sendUDP(legacy)
 	claim.Evidence("ip_tables policy DROP: %v; in the creator's namespace: %v", byPolicy, sendUDP(host))
-	Expect(byPolicy).To(MatchError(unix.EPERM), "a packet where the policy of ip_tables' OUTPUT chain drops it")
+	Expect(byPolicy).To(harness.FailWith(unix.EPERM), "a packet where the policy of ip_tables' OUTPUT chain drops it")
 	Expect(sendUDP(host)).To(Succeed(), "a packet in the creator's namespace, the ip_tables policy being another's")
 })

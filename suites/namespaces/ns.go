@@ -176,7 +176,7 @@ var _ = claim.It(claim.Claim{
 	fd := harness.Got(sb.OpenNamespace(namespace.UTS))
 	wrong := sb.Setns(fd, unix.CLONE_NEWIPC)
 	claim.Evidence("uts descriptor as CLONE_NEWIPC: %v", wrong)
-	Expect(wrong).To(MatchError(unix.EINVAL), "setns of a uts descriptor with CLONE_NEWIPC")
+	Expect(wrong).To(harness.FailWith(unix.EINVAL), "setns of a uts descriptor with CLONE_NEWIPC")
 	Expect(sb.Setns(fd, unix.CLONE_NEWUTS)).To(Succeed(), "contrast: with CLONE_NEWUTS")
 	Expect(sb.Setns(fd, 0)).To(Succeed(), "contrast: with 0")
 })
@@ -234,7 +234,7 @@ var _ = claim.It(claim.Claim{
 	ns := harness.Got(host.OpenNamespace(namespace.UTS))
 	refused := host.Setns(ns, unix.CLONE_NEWNS|unix.CLONE_NEWUTS)
 	claim.Evidence("each of %v alone and all at once; a namespace descriptor with a mask of two: %v", types, refused)
-	Expect(refused).To(MatchError(unix.EINVAL), "contrast: a namespace descriptor with a mask of two")
+	Expect(refused).To(harness.FailWith(unix.EINVAL), "contrast: a namespace descriptor with a mask of two")
 })
 
 var _ = claim.It(claim.Claim{
@@ -256,7 +256,7 @@ var _ = claim.It(claim.Claim{
 	alone := joiner.Setns(fd, unix.CLONE_NEWUTS)
 	claim.Evidence("UTS and an ancestor's PID namespace: %v, UTS unchanged: %v; UTS alone: %v", refused, unchanged.SameAs(uts), alone)
 	Expect(inner.Getpid()).To(Equal(1), "getpid() of PID 1 of a new PID namespace")
-	Expect(refused).To(MatchError(unix.EINVAL), "joining an ancestor's PID namespace along with its UTS namespace")
+	Expect(refused).To(harness.FailWith(unix.EINVAL), "joining an ancestor's PID namespace along with its UTS namespace")
 	Expect(unchanged.SameAs(uts)).To(BeTrue(), "the UTS namespace after the refusal")
 	Expect(alone).To(Succeed(), "contrast: the UTS namespace alone")
 })
@@ -333,10 +333,10 @@ var _ = claim.It(claim.Claim{
 		_, rootClone := root.Clone(ctx, t.Flag)
 		nobodyUnshare, rootUnshare := nobody.Unshare(t.Flag), root.Unshare(t.Flag)
 		claim.Evidence("%s: nobody %v, %v; UID 0 without CAP_SYS_ADMIN %v, %v", t, nobodyUnshare, nobodyClone, rootUnshare, rootClone)
-		Expect(nobodyUnshare).To(MatchError(unix.EPERM), "unshare(%s) as nobody", t.Const)
-		Expect(nobodyClone).To(MatchError(unix.EPERM), "clone(%s) as nobody", t.Const)
-		Expect(rootUnshare).To(MatchError(unix.EPERM), "unshare(%s) as UID 0 without CAP_SYS_ADMIN", t.Const)
-		Expect(rootClone).To(MatchError(unix.EPERM), "clone(%s) as UID 0 without CAP_SYS_ADMIN", t.Const)
+		Expect(nobodyUnshare).To(harness.FailWith(unix.EPERM), "unshare(%s) as nobody", t.Const)
+		Expect(nobodyClone).To(harness.FailWith(unix.EPERM), "clone(%s) as nobody", t.Const)
+		Expect(rootUnshare).To(harness.FailWith(unix.EPERM), "unshare(%s) as UID 0 without CAP_SYS_ADMIN", t.Const)
+		Expect(rootClone).To(harness.FailWith(unix.EPERM), "clone(%s) as UID 0 without CAP_SYS_ADMIN", t.Const)
 		capable := harness.Start(ctx)
 		_, cloned := capable.Clone(ctx, t.Flag)
 		Expect(cloned).NotTo(HaveOccurred(), "contrast: clone(%s) with CAP_SYS_ADMIN", t.Const)
@@ -365,7 +365,7 @@ var _ = claim.It(claim.Claim{
 	}
 	refused := sb.Unshare(flags &^ unix.CLONE_NEWUSER)
 	allowed := sb.Unshare(flags)
-	Expect(refused).To(MatchError(unix.EPERM), "contrast: the same flags without CLONE_NEWUSER, as nobody")
+	Expect(refused).To(harness.FailWith(unix.EPERM), "contrast: the same flags without CLONE_NEWUSER, as nobody")
 	Expect(allowed).To(Succeed(), "all namespaces in one unshare(2) with CLONE_NEWUSER, as nobody")
 	for t, old := range before {
 		Expect(harness.Got(sb.Namespace(t)).SameAs(old)).To(BeFalse(), "the %s namespace after the unshare(2) is the same as before", t.Name)
@@ -422,7 +422,7 @@ var _ = claim.It(claim.Claim{
 	Expect(host.Setns(fd, unix.CLONE_NEWUTS)).To(Succeed(), "setns through a descriptor kept open")
 	name := host.Uname().Nodename
 	claim.Evidence("member: %v; host name found: %q", gone, name)
-	Expect(gone).To(MatchError(unix.ENOENT), "/proc/PID of the member")
+	Expect(gone).To(harness.FailWith(unix.ENOENT), "/proc/PID of the member")
 	Expect(name).To(Equal("kept"), "the dead member's host name")
 	Expect(before).NotTo(Equal("kept"), "contrast: before setns")
 })
@@ -455,7 +455,7 @@ var _ = claim.It(claim.Claim{
 	Expect(line).To(ContainSubstring(" - nsfs "), "mountinfo of the bind mount")
 	harness.Must(host.Umount(file, 0))
 	bare := harness.Got(host.Open(file, unix.O_RDONLY, 0))
-	Expect(host.Setns(bare, unix.CLONE_NEWUTS)).To(MatchError(unix.EINVAL), "contrast: the file after umount")
+	Expect(host.Setns(bare, unix.CLONE_NEWUTS)).To(harness.FailWith(unix.EINVAL), "contrast: the file after umount")
 })
 
 var _ = claim.It(claim.Claim{
@@ -523,7 +523,7 @@ var _ = claim.It(claim.Claim{
 	file := harness.Got(sb.Open("/proc/self/status", unix.O_RDONLY, 0))
 	_, err := sb.Ioctl(file, unix.NS_GET_NSTYPE, nil)
 	claim.Evidence("right for %v; an ordinary file: %v", offered(ctx), err)
-	Expect(err).To(MatchError(unix.ENOTTY), "contrast: an ordinary file")
+	Expect(err).To(harness.FailWith(unix.ENOTTY), "contrast: an ordinary file")
 })
 
 var _ = claim.It(claim.Claim{
@@ -565,7 +565,7 @@ var _ = claim.It(claim.Claim{
 	for _, t := range offered(ctx) {
 		if t != namespace.PID && t != namespace.User {
 			_, err := host.Ioctl(harness.Got(host.OpenNamespace(t)), unix.NS_GET_PARENT, nil)
-			Expect(err).To(MatchError(unix.EINVAL), "contrast: NS_GET_PARENT of a %s namespace", t)
+			Expect(err).To(harness.FailWith(unix.EINVAL), "contrast: NS_GET_PARENT of a %s namespace", t)
 			claim.Evidence("%s: %v", t, err)
 		}
 	}
@@ -589,9 +589,9 @@ var _ = claim.It(claim.Claim{
 	_, parentPID := inner.Ioctl(own, unix.NS_GET_PARENT, nil)
 	_, allowedPID := host.Ioctl(harness.Got(host.Open(fmt.Sprintf("/proc/%d/ns/pid", inner.PID()), unix.O_RDONLY, 0)), unix.NS_GET_PARENT, nil)
 	claim.Evidence("owner from inside: %v; parent from inside: %v, of a PID namespace: %v; from outside: %v, %v", above, parent, parentPID, allowed, allowedPID)
-	Expect(above).To(MatchError(unix.EPERM), "NS_GET_USERNS of an inherited namespace, from inside a new user namespace")
-	Expect(parent).To(MatchError(unix.EPERM), "NS_GET_PARENT of the own user namespace, from inside")
-	Expect(parentPID).To(MatchError(unix.EPERM), "NS_GET_PARENT of the own PID namespace, from inside")
+	Expect(above).To(harness.FailWith(unix.EPERM), "NS_GET_USERNS of an inherited namespace, from inside a new user namespace")
+	Expect(parent).To(harness.FailWith(unix.EPERM), "NS_GET_PARENT of the own user namespace, from inside")
+	Expect(parentPID).To(harness.FailWith(unix.EPERM), "NS_GET_PARENT of the own PID namespace, from inside")
 	Expect(allowed).NotTo(HaveOccurred(), "contrast: from the user namespace above")
 	Expect(allowedPID).NotTo(HaveOccurred(), "contrast: NS_GET_PARENT of that PID namespace from its parent")
 })
@@ -620,7 +620,7 @@ var _ = claim.It(claim.Claim{
 	harness.Must(harness.Host(ctx).Close(outside))
 	Expect(le32(buf)).To(Equal(uint32(1234)), "the owner of a user namespace created by UID 1234")
 	Expect(inside).To(BeEquivalentTo(sysctlNumber("kernel.overflowuid")), "the owner for an asker in whose user namespace UID 1234 has no mapping")
-	Expect(wrong).To(MatchError(unix.EINVAL), "contrast: NS_GET_OWNER_UID of a uts descriptor")
+	Expect(wrong).To(harness.FailWith(unix.EINVAL), "contrast: NS_GET_OWNER_UID of a uts descriptor")
 })
 
 var _ = claim.It(claim.Claim{
@@ -639,7 +639,7 @@ var _ = claim.It(claim.Claim{
 	_, other := nobody.Readlink(fmt.Sprintf("/proc/%d/ns/uts", root.PID()))
 	_, own := nobody.Readlink("/proc/self/ns/uts")
 	claim.Evidence("root's link: %v; its own: %v", other, own)
-	Expect(other).To(MatchError(unix.EACCES), "nobody reading the ns link of a root process")
+	Expect(other).To(harness.FailWith(unix.EACCES), "nobody reading the ns link of a root process")
 	Expect(own).NotTo(HaveOccurred(), "contrast: its own link")
 })
 
@@ -658,7 +658,7 @@ var _ = claim.It(claim.Claim{
 		harness.Must(sb.WriteFile(fmt.Sprintf("/proc/sys/user/max_%s_namespaces", t.Name), "0"))
 		err := sb.Unshare(t.Flag)
 		claim.Evidence("%s: %v", t, err)
-		Expect(err).To(MatchError(unix.ENOSPC), "unshare(%s) with user.max_%s_namespaces at 0", t.Const, t.Name)
+		Expect(err).To(harness.FailWith(unix.ENOSPC), "unshare(%s) with user.max_%s_namespaces at 0", t.Const, t.Name)
 	}
 })
 
@@ -699,7 +699,7 @@ var _ = claim.It(claim.Claim{
 	err := child.Unshare(unix.CLONE_NEWUTS)
 	claim.Evidence("own limit %s, parent's 0: %v", own, err)
 	Expect(own).To(Equal("2147483647"), "the child's own limit")
-	Expect(err).To(MatchError(unix.ENOSPC), "unshare(CLONE_NEWUTS) below a user namespace with the limit 0")
+	Expect(err).To(harness.FailWith(unix.ENOSPC), "unshare(CLONE_NEWUTS) below a user namespace with the limit 0")
 })
 
 var _ = claim.It(claim.Claim{
@@ -714,7 +714,7 @@ var _ = claim.It(claim.Claim{
 	for _, t := range []namespace.Type{namespace.PID, namespace.User} {
 		_, err := sb.Syscall("clone(CLONE_THREAD|"+t.Const+")", unix.SYS_CLONE, thread|t.Flag, 0, 0, 0, 0)
 		claim.Evidence("%s: %v", t.Const, err)
-		Expect(err).To(MatchError(unix.EINVAL), "clone(CLONE_THREAD|%s)", t.Const)
+		Expect(err).To(harness.FailWith(unix.EINVAL), "clone(CLONE_THREAD|%s)", t.Const)
 		_, err = sb.Clone(ctx, t.Flag)
 		Expect(err).NotTo(HaveOccurred(), "contrast: clone(%s) alone", t.Const)
 	}
@@ -739,7 +739,7 @@ var _ = claim.It(claim.Claim{
 		Expect(got).To(Equal(sibling.PID()), "the child of CLONE_PARENT that its caller's parent waited for")
 		init := harness.Start(ctx, harness.New(namespace.PID))
 		_, err = init.Clone(ctx, t.Flag|unix.CLONE_PARENT)
-		Expect(err).To(MatchError(unix.EINVAL), "contrast: CLONE_PARENT by PID 1 of a namespace")
+		Expect(err).To(harness.FailWith(unix.EINVAL), "contrast: CLONE_PARENT by PID 1 of a namespace")
 	}
 })
 
@@ -777,7 +777,7 @@ var _ = claim.It(claim.Claim{
 	member := harness.Start(ctx, harness.Under(host), harness.New(namespace.User))
 	fd := harness.Got(host.Open(fmt.Sprintf("/proc/%d/ns/user", member.PID()), unix.O_RDONLY, 0))
 	claim.Evidence("the own user namespace: %v", own)
-	Expect(own).To(MatchError(unix.EINVAL), "setns to the user namespace one is in")
+	Expect(own).To(harness.FailWith(unix.EINVAL), "setns to the user namespace one is in")
 	Expect(host.Setns(fd, unix.CLONE_NEWUSER)).To(Succeed(), "contrast: a child user namespace")
 })
 

@@ -136,8 +136,8 @@ var _ = claim.It(claim.Claim{
 	listed := harness.Got(inside.PIDs("/proc"))
 	allowed := host.Signal(outside.PID(), 0)
 	claim.Evidence("kill: %v; getpgid: %v; own proc lists %v; kill from outside: %v", kill, pgid, listed, allowed)
-	Expect(kill).To(MatchError(unix.ESRCH), "kill(%d, 0) of an outside process", outside.PID())
-	Expect(pgid).To(MatchError(unix.ESRCH), "getpgid(%d) of an outside process", outside.PID())
+	Expect(kill).To(harness.FailWith(unix.ESRCH), "kill(%d, 0) of an outside process", outside.PID())
+	Expect(pgid).To(harness.FailWith(unix.ESRCH), "getpgid(%d) of an outside process", outside.PID())
 	Expect(listed).To(Equal([]int{1}), "processes that a new PID namespace lists")
 	Expect(allowed).To(Succeed(), "contrast: the same kill outside")
 })
@@ -161,7 +161,7 @@ var _ = claim.It(claim.Claim{
 	status := harness.Got(init.Wait(member))
 	claim.Evidence("outer PID %d ended by %v; a sibling namespace: %v", outer, status.Signal(), sibling)
 	Expect(status.Signaled() && status.Signal() == unix.SIGTERM).To(BeTrue(), "an inner process is ended by the ancestor's SIGTERM")
-	Expect(sibling).To(MatchError(unix.ESRCH), "contrast: a sibling namespace, for that number")
+	Expect(sibling).To(harness.FailWith(unix.ESRCH), "contrast: a sibling namespace, for that number")
 })
 
 var _ = claim.It(claim.Claim{
@@ -221,7 +221,7 @@ var _ = claim.It(claim.Claim{
 	harness.Got(sb.Wait(init))
 	_, err := sb.Clone(ctx, 0)
 	claim.Evidence("fork after init's death: %v", err)
-	Expect(err).To(MatchError(unix.ENOMEM), "fork into a PID namespace whose init has exited")
+	Expect(err).To(harness.FailWith(unix.ENOMEM), "fork into a PID namespace whose init has exited")
 })
 
 var _ = claim.It(claim.Claim{
@@ -568,7 +568,7 @@ var _ = claim.It(claim.Claim{
 		// From 7.3 on the link names the new namespace at once.
 		Expect(early.SameAs(inner)).To(BeTrue(), "pid_for_children after unshare(CLONE_NEWPID), before the first child, is the new namespace")
 	} else {
-		Expect(empty).To(MatchError(unix.ENOENT), "pid_for_children after unshare(CLONE_NEWPID), before the first child")
+		Expect(empty).To(harness.FailWith(unix.ENOENT), "pid_for_children after unshare(CLONE_NEWPID), before the first child")
 	}
 	Expect(after.SameAs(inner)).To(BeTrue(), "pid_for_children once the first child exists is the child's namespace")
 })
@@ -584,7 +584,7 @@ var _ = claim.It(claim.Claim{
 	harness.Must(sb.Unshare(unix.CLONE_NEWPID))
 	err := sb.Unshare(unix.CLONE_NEWPID)
 	claim.Evidence("second unshare(CLONE_NEWPID): %v", err)
-	Expect(err).To(MatchError(unix.EINVAL), "the second unshare(CLONE_NEWPID)")
+	Expect(err).To(harness.FailWith(unix.EINVAL), "the second unshare(CLONE_NEWPID)")
 	Expect(sb.Unshare(unix.CLONE_NEWUTS)).To(Succeed(), "contrast: CLONE_NEWUTS")
 	Expect(sb.Unshare(unix.CLONE_NEWUTS)).To(Succeed(), "contrast: CLONE_NEWUTS again")
 })
@@ -603,7 +603,7 @@ var _ = claim.It(claim.Claim{
 	harness.Must(inside.Mount("proc", "/proc", "proc", 0, ""))
 	own := inside.Setns(harness.Got(inside.OpenNamespace(namespace.PID)), unix.CLONE_NEWPID)
 	claim.Evidence("the ancestor's: %v; its own: %v", ancestor, own)
-	Expect(ancestor).To(MatchError(unix.EINVAL), "setns to an ancestor's PID namespace")
+	Expect(ancestor).To(harness.FailWith(unix.EINVAL), "setns to an ancestor's PID namespace")
 	Expect(own).To(Succeed(), "contrast: its own")
 })
 
@@ -656,7 +656,7 @@ var _ = claim.It(claim.Claim{
 		sb, made = next, made+1
 	}
 	claim.Evidence("%d levels below the stage, which is %s; the next: %v", made, level, err)
-	Expect(err).To(MatchError(unix.ENOSPC), "one PID namespace more than the limit")
+	Expect(err).To(harness.FailWith(unix.ENOSPC), "one PID namespace more than the limit")
 	Expect(made).To(BeNumerically(">", 0), "contrast: the level before works")
 	if level.known {
 		Expect(made+level.depth).To(Equal(32), "levels below the initial PID namespace")
@@ -730,7 +730,7 @@ var _ = claim.It(claim.Claim{
 	_, taken := init.Clone3(ctx, harness.CloneArgs{SetTID: []int32{77}})
 	claim.Evidence("asked for 77: %d; taken already: %v; without: %d", chosen.Getpid(), taken, plain.Getpid())
 	Expect(chosen.Getpid()).To(Equal(77), "the PID asked for")
-	Expect(taken).To(MatchError(unix.EEXIST), "a PID that is taken")
+	Expect(taken).To(harness.FailWith(unix.EEXIST), "a PID that is taken")
 	Expect(plain.Getpid()).To(Equal(2), "contrast: without set_tid")
 })
 
@@ -796,7 +796,7 @@ var _ = claim.It(claim.Claim{
 	// root has no CAP_SYS_BOOT over the machine.
 	refused := harness.Start(ctx, harness.New(namespace.User))
 	_, err := refused.Syscall("reboot(LINUX_REBOOT_CMD_CAD_OFF)", unix.SYS_REBOOT, unix.LINUX_REBOOT_MAGIC1, unix.LINUX_REBOOT_MAGIC2, unix.LINUX_REBOOT_CMD_CAD_OFF, nil)
-	Expect(err).To(MatchError(unix.EPERM), "contrast: root of a user namespace without a PID namespace of its own")
+	Expect(err).To(harness.FailWith(unix.EPERM), "contrast: root of a user namespace without a PID namespace of its own")
 	for _, c := range []struct {
 		name    string
 		command uint32
@@ -857,6 +857,6 @@ var _ = claim.It(claim.Claim{
 	_, allowed := host.Syscall("pidfd_open", unix.SYS_PIDFD_OPEN, outside.PID(), 0)
 	claim.Evidence("1 inside: %v; an outer number inside: %v; outside: %v", one, outer, allowed)
 	Expect(one).NotTo(HaveOccurred(), "pidfd_open(1) inside")
-	Expect(outer).To(MatchError(unix.ESRCH), "pidfd_open of an outer number inside")
+	Expect(outer).To(harness.FailWith(unix.ESRCH), "pidfd_open of an outer number inside")
 	Expect(allowed).NotTo(HaveOccurred(), "contrast: that number outside")
 })

@@ -30,7 +30,7 @@ var _ = claim.It(claim.Claim{
 	for name, flag := range map[string]uintptr{"CLONE_PTRACE": unix.CLONE_PTRACE, "CLONE_VFORK": unix.CLONE_VFORK, "CLONE_PARENT": unix.CLONE_PARENT} {
 		err := sb.Unshare(flag)
 		claim.Evidence("%s: %v", name, err)
-		Expect(err).To(MatchError(unix.EINVAL), "unshare(%s)", name)
+		Expect(err).To(harness.FailWith(unix.EINVAL), "unshare(%s)", name)
 	}
 	Expect(sb.Unshare(0)).To(Succeed(), "contrast: unshare(0)")
 	Expect(sb.Unshare(unix.CLONE_FS)).To(Succeed(), "contrast: unshare(CLONE_FS)")
@@ -56,7 +56,7 @@ var _ = claim.It(claim.Claim{
 		_, shared := sb.Clone(ctx, pair.shared)
 		_, fresh := sb.Clone(ctx, pair.fresh)
 		claim.Evidence("%s: %v; apart: %v, %v", pair.name, err, shared, fresh)
-		Expect(err).To(MatchError(unix.EINVAL), "clone(%s)", pair.name)
+		Expect(err).To(harness.FailWith(unix.EINVAL), "clone(%s)", pair.name)
 		Expect(shared).NotTo(HaveOccurred(), "contrast: the first flag alone of %s", pair.name)
 		Expect(fresh).NotTo(HaveOccurred(), "contrast: the second flag alone of %s", pair.name)
 	}
@@ -76,8 +76,8 @@ var _ = claim.It(claim.Claim{
 	uts := harness.Got(sb.OpenNamespace(namespace.UTS))
 	other, none, fine := sb.Setns(file, 0), sb.Setns(1000, 0), sb.Setns(uts, 0)
 	claim.Evidence("another file: %v; no descriptor: %v; a namespace: %v", other, none, fine)
-	Expect(other).To(MatchError(unix.EINVAL), "setns to a file that is no namespace")
-	Expect(none).To(MatchError(unix.EBADF), "setns to a number that is no descriptor")
+	Expect(other).To(harness.FailWith(unix.EINVAL), "setns to a file that is no namespace")
+	Expect(none).To(harness.FailWith(unix.EBADF), "setns to a number that is no descriptor")
 	Expect(fine).NotTo(HaveOccurred(), "contrast: setns to a namespace")
 })
 
@@ -97,9 +97,9 @@ var _ = claim.It(claim.Claim{
 	harness.Got(sb.Wait(target))
 	gone := sb.Setns(fd, unix.CLONE_NEWUTS)
 	claim.Evidence("mask 0: %v; CLONE_NEWUTS|CLONE_FS: %v; CLONE_NEWUTS: %v, after the process's end: %v", empty, foreign, fine, gone)
-	Expect(empty).To(MatchError(unix.EINVAL), "setns(pidfd, 0)")
-	Expect(foreign).To(MatchError(unix.EINVAL), "setns(pidfd, CLONE_NEWUTS|CLONE_FS)")
-	Expect(gone).To(MatchError(unix.ESRCH), "setns to the namespace of a process that has been reaped")
+	Expect(empty).To(harness.FailWith(unix.EINVAL), "setns(pidfd, 0)")
+	Expect(foreign).To(harness.FailWith(unix.EINVAL), "setns(pidfd, CLONE_NEWUTS|CLONE_FS)")
+	Expect(gone).To(harness.FailWith(unix.ESRCH), "setns to the namespace of a process that has been reaped")
 	Expect(fine).NotTo(HaveOccurred(), "contrast: setns(pidfd, CLONE_NEWUTS)")
 })
 
@@ -124,10 +124,10 @@ var _ = claim.It(claim.Claim{
 		}
 		without, with := join(unix.CAP_SYS_ADMIN), join()
 		claim.Evidence("%s: without CAP_SYS_ADMIN %v, with it %v", t, without, with)
-		Expect(without).To(MatchError(unix.EPERM), "setns(%s) without CAP_SYS_ADMIN", t.Const)
+		Expect(without).To(harness.FailWith(unix.EPERM), "setns(%s) without CAP_SYS_ADMIN", t.Const)
 		Expect(with).NotTo(HaveOccurred(), "contrast: setns(%s) with all capabilities", t.Const)
 		if t == namespace.Mount {
-			Expect(join(unix.CAP_SYS_CHROOT)).To(MatchError(unix.EPERM), "setns(CLONE_NEWNS) without CAP_SYS_CHROOT")
+			Expect(join(unix.CAP_SYS_CHROOT)).To(harness.FailWith(unix.EPERM), "setns(CLONE_NEWNS) without CAP_SYS_CHROOT")
 		}
 	}
 })
@@ -199,7 +199,7 @@ var _ = claim.It(claim.Claim{
 		harness.Must(sb.Unshare(unix.CLONE_FS))
 		own := sb.Setns(fd, t.Flag)
 		claim.Evidence("%s: shared %v, unshared %v", t, shared, own)
-		Expect(shared).To(MatchError(unix.EINVAL), "setns(%s) of a process that shares its root and working directory", t.Const)
+		Expect(shared).To(harness.FailWith(unix.EINVAL), "setns(%s) of a process that shares its root and working directory", t.Const)
 		Expect(own).NotTo(HaveOccurred(), "contrast: setns(%s) after unshare(CLONE_FS)", t.Const)
 	}
 })
@@ -227,7 +227,7 @@ var _ = claim.It(claim.Claim{
 	harness.Got(sb.Wait(members[0]))
 	_, again := sb.Clone(ctx, unix.CLONE_NEWUTS)
 	claim.Evidence("three made; the fourth: %v; after the end of one: %v", full, again)
-	Expect(full).To(MatchError(unix.ENOSPC), "contrast: a fourth UTS namespace with user.max_uts_namespaces at 3")
+	Expect(full).To(harness.FailWith(unix.ENOSPC), "contrast: a fourth UTS namespace with user.max_uts_namespaces at 3")
 	Expect(again).NotTo(HaveOccurred(), "a UTS namespace after the end of one of three")
 })
 
@@ -321,7 +321,7 @@ var _ = claim.It(claim.Claim{
 	inside := harness.Start(ctx, harness.Under(host), harness.New(namespace.PID))
 	refused, allowed := inside.Setns(fd, unix.CLONE_NEWPID), host.Fork(ctx).Setns(fd, unix.CLONE_NEWPID)
 	claim.Evidence("from a sibling: %v; from the parent: %v", refused, allowed)
-	Expect(refused).To(MatchError(unix.EINVAL), "setns to a sibling PID namespace")
+	Expect(refused).To(harness.FailWith(unix.EINVAL), "setns to a sibling PID namespace")
 	Expect(allowed).NotTo(HaveOccurred(), "contrast: setns by a process of the common parent")
 })
 
@@ -338,7 +338,7 @@ var _ = claim.It(claim.Claim{
 	above := host.WriteFile(uidMap(child), oneID(0, 0))
 	from := parent.WriteFile(uidMap(child), oneID(0, 0))
 	claim.Evidence("two levels above: %v; the parent: %v", above, from)
-	Expect(above).To(MatchError(unix.EPERM), "uid_map written from two user namespaces above")
+	Expect(above).To(harness.FailWith(unix.EPERM), "uid_map written from two user namespaces above")
 	Expect(from).NotTo(HaveOccurred(), "contrast: uid_map written from the parent")
 })
 
@@ -358,8 +358,8 @@ var _ = claim.It(claim.Claim{
 	page := host.WriteFile(uidMap(child), oneID(0, 0)+strings.Repeat("\n", os.Getpagesize()))
 	fine := host.WriteFile(uidMap(child), oneID(0, 0))
 	claim.Evidence("after lseek to 1: %v; more than a page: %v; at the start: %v", moved, page, fine)
-	Expect(moved).To(MatchError(unix.EINVAL), "uid_map written behind the start")
-	Expect(page).To(MatchError(unix.EINVAL), "uid_map written with more than a page")
+	Expect(moved).To(harness.FailWith(unix.EINVAL), "uid_map written behind the start")
+	Expect(page).To(harness.FailWith(unix.EINVAL), "uid_map written with more than a page")
 	Expect(fine).NotTo(HaveOccurred(), "contrast: uid_map written at the start")
 })
 
@@ -419,11 +419,11 @@ var _ = claim.It(claim.Claim{
 	read := strings.Fields(harness.Got(sb.ReadFile(file)))
 	claim.Evidence("at first %q; overlapping: %v; written: %v, again: %v, reads %v; uid_map: %v", empty, overlap, first, second, read, uid)
 	Expect(empty).To(BeEmpty(), "projid_map of a new user namespace")
-	Expect(overlap).To(MatchError(unix.EINVAL), "projid_map with ranges that overlap")
+	Expect(overlap).To(harness.FailWith(unix.EINVAL), "projid_map with ranges that overlap")
 	Expect(first).NotTo(HaveOccurred(), "projid_map written without capabilities")
 	Expect(read).To(HaveLen(3), "projid_map after it was written")
-	Expect(second).To(MatchError(unix.EPERM), "projid_map written a second time")
-	Expect(uid).To(MatchError(unix.EPERM), "contrast: uid_map written without capabilities")
+	Expect(second).To(harness.FailWith(unix.EPERM), "projid_map written a second time")
+	Expect(uid).To(harness.FailWith(unix.EPERM), "contrast: uid_map written without capabilities")
 })
 
 var _ = claim.It(claim.Claim{
@@ -440,7 +440,7 @@ var _ = claim.It(claim.Claim{
 	for _, word := range []string{"maybe", "denyx", "allow deny"} {
 		err := host.WriteFile(setgroupsFile(child), word)
 		claim.Evidence("%q: %v", word, err)
-		Expect(err).To(MatchError(unix.EINVAL), "%q written to /proc/PID/setgroups", word)
+		Expect(err).To(harness.FailWith(unix.EINVAL), "%q written to /proc/PID/setgroups", word)
 	}
 	Expect(host.WriteFile(setgroupsFile(child), "deny")).To(Succeed(), "contrast: deny")
 })
@@ -498,14 +498,14 @@ var _ = claim.It(claim.Claim{
 	other := harness.Start(ctx, harness.Under(limited), harness.New(namespace.IPC))
 
 	big, sets := shm(limited, 8193), sem(limited, 3)
-	Expect(big).To(MatchError(unix.EINVAL), "shmget of more than shmmax")
-	Expect(sets).To(MatchError(unix.EINVAL), "semget of more semaphores than SEMMSL")
+	Expect(big).To(harness.FailWith(unix.EINVAL), "shmget of more than shmmax")
+	Expect(sets).To(harness.FailWith(unix.EINVAL), "semget of more semaphores than SEMMSL")
 	Expect(shm(limited, 8192)).To(Succeed(), "contrast: shmget of shmmax")
 	Expect(sem(limited, 2)).To(Succeed(), "contrast: semget of SEMMSL semaphores")
 	Expect(msg(limited)).To(Succeed(), "contrast: the first of msgmni queues")
 	secondShm, secondMsg := shm(limited, 4096), msg(limited)
-	Expect(secondShm).To(MatchError(unix.ENOSPC), "shmget of more segments than shmmni")
-	Expect(secondMsg).To(MatchError(unix.ENOSPC), "msgget of more queues than msgmni")
+	Expect(secondShm).To(harness.FailWith(unix.ENOSPC), "shmget of more segments than shmmni")
+	Expect(secondMsg).To(harness.FailWith(unix.ENOSPC), "msgget of more queues than msgmni")
 
 	queue := harness.Got(msgget(other, unix.IPC_CREAT|0o600))
 	send := func(n int) error {
@@ -515,7 +515,7 @@ var _ = claim.It(claim.Claim{
 	Expect(send(17)).To(Succeed(), "contrast: a message of 17 bytes where msgmax is not 16")
 	harness.Must(other.WriteFile("/proc/sys/kernel/msgmax", "16"))
 	long := send(17)
-	Expect(long).To(MatchError(unix.EINVAL), "a message of 17 bytes with msgmax at 16")
+	Expect(long).To(harness.FailWith(unix.EINVAL), "a message of 17 bytes with msgmax at 16")
 	Expect(send(16)).To(Succeed(), "contrast: a message of msgmax bytes")
 	Expect(shm(other, 8193)).To(Succeed(), "contrast: shmget in another IPC namespace")
 	claim.Evidence("beyond shmmax: %v; SEMMSL: %v; shmmni: %v; msgmni: %v; msgmax: %v", big, sets, secondShm, secondMsg, long)
@@ -546,9 +546,9 @@ var _ = claim.It(claim.Claim{
 	many, large := open("many", 6, 256), open("large", 5, 257)
 	fine, more := open("fine", 5, 256), open("more", 5, 256)
 	claim.Evidence("6 messages of msg_max 5: %v; 257 bytes of msgsize_max 256: %v; the first of queues_max 1: %v, the second: %v", many, large, fine, more)
-	Expect(many).To(MatchError(unix.EINVAL), "mq_open of more messages than msg_max")
-	Expect(large).To(MatchError(unix.EINVAL), "mq_open of larger messages than msgsize_max")
-	Expect(more).To(MatchError(unix.ENOSPC), "mq_open of more queues than queues_max")
+	Expect(many).To(harness.FailWith(unix.EINVAL), "mq_open of more messages than msg_max")
+	Expect(large).To(harness.FailWith(unix.EINVAL), "mq_open of larger messages than msgsize_max")
+	Expect(more).To(harness.FailWith(unix.ENOSPC), "mq_open of more queues than queues_max")
 	Expect(fine).NotTo(HaveOccurred(), "contrast: a queue within the limits")
 })
 
@@ -567,7 +567,7 @@ var _ = claim.It(claim.Claim{
 	long := sb.Setdomainname(name + "d")
 	file := strings.TrimSpace(harness.Got(sb.ReadFile("/proc/sys/kernel/domainname")))
 	claim.Evidence("64 bytes: read back as %d, from /proc as %d; 65 bytes: %v", len(sb.Uname().Domainname), len(file), long)
-	Expect(long).To(MatchError(unix.EINVAL), "setdomainname of 65 bytes")
+	Expect(long).To(harness.FailWith(unix.EINVAL), "setdomainname of 65 bytes")
 	Expect(sb.Uname().Domainname).To(Equal(name), "the domain name of uname")
 	Expect(file).To(Equal(name), "/proc/sys/kernel/domainname")
 })
@@ -585,7 +585,7 @@ var _ = claim.It(claim.Claim{
 	for _, line := range []string{"tai 1 0\n", "monotonic 1 1000000000\n", "monotonic\n", "99 1 0\n"} {
 		err := sb.WriteFile(offsets, line)
 		claim.Evidence("%q: %v", line, err)
-		Expect(err).To(MatchError(unix.EINVAL), "%q written to timens_offsets", line)
+		Expect(err).To(harness.FailWith(unix.EINVAL), "%q written to timens_offsets", line)
 	}
 	Expect(sb.WriteFile(offsets, "monotonic 1 999999999\n")).To(Succeed(), "contrast: fewer nanoseconds than a second")
 })

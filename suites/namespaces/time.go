@@ -160,7 +160,7 @@ var _ = claim.It(claim.Claim{
 	err := other.WriteFile(offsets, "realtime 10 0\n")
 	claim.Evidence("CLOCK_REALTIME is %d s ahead; a realtime line: %v", ahead(member, creator, unix.CLOCK_REALTIME), err)
 	Expect(ahead(member, creator, unix.CLOCK_REALTIME)).To(Equal(0), "seconds that CLOCK_REALTIME of a member is ahead")
-	Expect(err).To(MatchError(unix.EINVAL), "a realtime line in timens_offsets")
+	Expect(err).To(harness.FailWith(unix.EINVAL), "a realtime line in timens_offsets")
 	Expect(ahead(member, creator, unix.CLOCK_MONOTONIC)).To(Equal(1000), "contrast: CLOCK_MONOTONIC")
 })
 
@@ -178,7 +178,7 @@ var _ = claim.It(claim.Claim{
 	member := sb.Fork(ctx)
 	third := sb.WriteFile(offsets, "monotonic 30 0\n")
 	claim.Evidence("before the first member: %v, %v; after: %v", first, second, third)
-	Expect(third).To(MatchError(unix.EACCES), "writing offsets once a process is in the namespace")
+	Expect(third).To(harness.FailWith(unix.EACCES), "writing offsets once a process is in the namespace")
 	Expect(first).To(Succeed(), "contrast: before the first member")
 	Expect(second).To(Succeed(), "contrast: a second time before the first member")
 	Expect(ahead(member, sb, unix.CLOCK_MONOTONIC)).To(Equal(20), "the last offset written counts")
@@ -202,7 +202,7 @@ var _ = claim.It(claim.Claim{
 	harness.Must(with.Unshare(unix.CLONE_NEWTIME))
 	allowed := with.WriteFile(offsets, "monotonic 10 0\n")
 	claim.Evidence("without CAP_SYS_TIME: %v; root of the owning user namespace: %v", refused, allowed)
-	Expect(refused).To(MatchError(unix.EPERM), "writing offsets without CAP_SYS_TIME")
+	Expect(refused).To(harness.FailWith(unix.EPERM), "writing offsets without CAP_SYS_TIME")
 	Expect(allowed).To(Succeed(), "contrast: root of the owning user namespace")
 })
 
@@ -223,8 +223,8 @@ var _ = claim.It(claim.Claim{
 	beyond := sb.WriteFile(offsets, "monotonic 4700000000 0\n")
 	fine := sb.WriteFile(offsets, "monotonic -1 0\n")
 	claim.Evidence("a negative clock: %v; beyond half of the range: %v; -1 s: %v", negative, beyond, fine)
-	Expect(negative).To(MatchError(unix.ERANGE), "an offset that makes the clock negative")
-	Expect(beyond).To(MatchError(unix.ERANGE), "an offset beyond half of KTIME_SEC_MAX")
+	Expect(negative).To(harness.FailWith(unix.ERANGE), "an offset that makes the clock negative")
+	Expect(beyond).To(harness.FailWith(unix.ERANGE), "an offset beyond half of KTIME_SEC_MAX")
 	Expect(fine).To(Succeed(), "contrast: -1 s")
 })
 
@@ -375,7 +375,7 @@ var _ = claim.It(claim.Claim{
 	claim.Evidence("clone3: %v; clone: %v", child, err)
 	if err != nil {
 		// From 7.3 on clone(2) refuses an exit signal that is none.
-		Expect(err).To(MatchError(unix.EINVAL), "contrast: clone(2) with the bit")
+		Expect(err).To(harness.FailWith(unix.EINVAL), "contrast: clone(2) with the bit")
 		return
 	}
 	Expect(harness.Got(legacy.Namespace(namespace.Time)).SameAs(own)).To(BeTrue(), "contrast: clone(2) with the bit leaves the time namespace")

@@ -30,7 +30,7 @@ var _ = claim.It(claim.Claim{
 	claim.Evidence("UID %d: unshare(CLONE_NEWUSER): %v; unshare(CLONE_NEWUTS): %v", user, err, other)
 	Expect(err).NotTo(HaveOccurred(), "a user namespace created by a process without capabilities")
 	Expect(harness.Got(sb.Namespace(namespace.User)).SameAs(before)).To(BeFalse(), "the user namespace after unshare(CLONE_NEWUSER)")
-	Expect(other).To(MatchError(unix.EPERM), "contrast: a UTS namespace created by the same process")
+	Expect(other).To(harness.FailWith(unix.EPERM), "contrast: a UTS namespace created by the same process")
 })
 
 var _ = claim.It(claim.Claim{
@@ -78,10 +78,10 @@ var _ = claim.It(claim.Claim{
 	chroot := sb.Chroot(dir)
 	claim.Evidence("with capabilities %x: %v; %v; %v; %v; chroot: %v", held, mount, hostname, nice, link, chroot)
 	Expect(held).To(Equal(allCapabilities()), "the capabilities held in the own user namespace")
-	Expect(mount).To(MatchError(unix.EPERM), "a mount in the host's mount namespace")
-	Expect(hostname).To(MatchError(unix.EPERM), "setting the host name of the host's UTS namespace")
-	Expect(nice).To(MatchError(unix.EACCES), "taking a higher priority")
-	Expect(link).To(MatchError(unix.EPERM), "making a link in the host's network namespace")
+	Expect(mount).To(harness.FailWith(unix.EPERM), "a mount in the host's mount namespace")
+	Expect(hostname).To(harness.FailWith(unix.EPERM), "setting the host name of the host's UTS namespace")
+	Expect(nice).To(harness.FailWith(unix.EACCES), "taking a higher priority")
+	Expect(link).To(harness.FailWith(unix.EPERM), "making a link in the host's network namespace")
 	Expect(chroot).To(Succeed(), "contrast: chroot(2), judged in the own user namespace")
 })
 
@@ -125,7 +125,7 @@ var _ = claim.It(claim.Claim{
 	_, works := allowed.Syscall("setgroups(0)", unix.SYS_SETGROUPS, 0, nil)
 	claim.Evidence("denied: %v, with CAP_SETGID: %v; left allowed: %v", denied, harness.Got(sb.Capget()).Has(unix.CAP_SETGID), works)
 	Expect(harness.Got(sb.Capget()).Has(unix.CAP_SETGID)).To(BeTrue(), "CAP_SETGID of the namespace's root")
-	Expect(denied).To(MatchError(unix.EPERM), "setgroups(2) where it is denied")
+	Expect(denied).To(harness.FailWith(unix.EPERM), "setgroups(2) where it is denied")
 	Expect(works).NotTo(HaveOccurred(), "contrast: setgroups(2) where a privileged parent left it allowed")
 })
 
@@ -144,7 +144,7 @@ var _ = claim.It(claim.Claim{
 	mapped := harness.Start(ctx, harness.Under(host), harness.New(namespace.User))
 	after := host.WriteFile(setgroupsFile(mapped), "deny")
 	claim.Evidence("before gid_map: %v; after it: %v; it reads %q", before, after, strings.TrimSpace(harness.Got(host.ReadFile(setgroupsFile(mapped)))))
-	Expect(after).To(MatchError(unix.EPERM), `"deny" written to setgroups after gid_map`)
+	Expect(after).To(harness.FailWith(unix.EPERM), `"deny" written to setgroups after gid_map`)
 	Expect(host.ReadFile(setgroupsFile(mapped))).To(Equal("allow\n"), "setgroups after the refused write")
 	Expect(before).To(Succeed(), `contrast: "deny" written before gid_map`)
 })
@@ -170,9 +170,9 @@ var _ = claim.It(claim.Claim{
 	inChild := child.WriteFile("/proc/self/setgroups", "allow")
 	outside := strings.TrimSpace(harness.Got(host.ReadFile("/proc/self/setgroups")))
 	claim.Evidence("allow after deny: %v; a child namespace reads %q, allow there: %v; outside: %q", undone, inherited, inChild, outside)
-	Expect(undone).To(MatchError(unix.EPERM), `"allow" written after "deny"`)
+	Expect(undone).To(harness.FailWith(unix.EPERM), `"allow" written after "deny"`)
 	Expect(inherited).To(Equal("deny"), "setgroups of a child user namespace")
-	Expect(inChild).To(MatchError(unix.EPERM), `"allow" written in a child user namespace`)
+	Expect(inChild).To(harness.FailWith(unix.EPERM), `"allow" written in a child user namespace`)
 	Expect(outside).To(Equal("allow"), "contrast: setgroups outside")
 })
 
@@ -216,8 +216,8 @@ var _ = claim.It(claim.Claim{
 	uid, gid := sb.Chown(file, 5, 0), sb.Chown(file, 0, 5)
 	mapped := sb.Chown(file, 0, 0)
 	claim.Evidence("%v; %v; 0:0: %v", uid, gid, mapped)
-	Expect(uid).To(MatchError(unix.EINVAL), "chown(2) to a UID without a mapping")
-	Expect(gid).To(MatchError(unix.EINVAL), "chown(2) to a GID without a mapping")
+	Expect(uid).To(harness.FailWith(unix.EINVAL), "chown(2) to a UID without a mapping")
+	Expect(gid).To(harness.FailWith(unix.EINVAL), "chown(2) to a GID without a mapping")
 	Expect(mapped).To(Succeed(), "contrast: chown(2) to mapped IDs")
 })
 
@@ -245,9 +245,9 @@ var _ = claim.It(claim.Claim{
 	mode := harness.Got(sb.Stat(roots)).Mode & 0o777
 	claim.Evidence("a file of the machine's root, mode %o: %v; the own one, mode 0: %v, before without the capability: %v", mode, foreign, own, without)
 	Expect(mode&0o077).To(BeZero(), "what the mode of %s gives to others", roots)
-	Expect(foreign).To(MatchError(unix.EACCES), "a file whose owner is unmapped, opened with CAP_DAC_OVERRIDE")
+	Expect(foreign).To(harness.FailWith(unix.EACCES), "a file whose owner is unmapped, opened with CAP_DAC_OVERRIDE")
 	Expect(own).NotTo(HaveOccurred(), "contrast: an own file of mode 0, opened with CAP_DAC_OVERRIDE")
-	Expect(without).To(MatchError(unix.EACCES), "contrast: the same file without the capability")
+	Expect(without).To(harness.FailWith(unix.EACCES), "contrast: the same file without the capability")
 })
 
 var _ = claim.It(claim.Claim{
@@ -265,8 +265,8 @@ var _ = claim.It(claim.Claim{
 	harness.Must(sb.WriteMaps(ids, ids))
 	other, zero := sb.Setresuid(5, 5, 5), sb.Setresuid(0, 0, 0)
 	claim.Evidence("before the map: %v; after: %v, and to 0: %v", before, other, zero)
-	Expect(before).To(MatchError(unix.EINVAL), "setresuid(2) before uid_map is written")
-	Expect(other).To(MatchError(unix.EINVAL), "setresuid(2) to an unmapped UID")
+	Expect(before).To(harness.FailWith(unix.EINVAL), "setresuid(2) before uid_map is written")
+	Expect(other).To(harness.FailWith(unix.EINVAL), "setresuid(2) to an unmapped UID")
 	Expect(zero).To(Succeed(), "contrast: setresuid(2) to the mapped UID")
 })
 
@@ -334,8 +334,8 @@ var _ = claim.It(claim.Claim{
 	fifo := sb.Mknod(dir+"/pipe", unix.S_IFIFO|0o666, 0)
 	claim.Evidence("character device: %v; block device: %v; FIFO: %v", character, block, fifo)
 	Expect(harness.Got(sb.Capget()).Has(unix.CAP_MKNOD)).To(BeTrue(), "CAP_MKNOD of namespace root")
-	Expect(character).To(MatchError(unix.EPERM), "a character device made on the own tmpfs")
-	Expect(block).To(MatchError(unix.EPERM), "a block device made on the own tmpfs")
+	Expect(character).To(harness.FailWith(unix.EPERM), "a character device made on the own tmpfs")
+	Expect(block).To(harness.FailWith(unix.EPERM), "a block device made on the own tmpfs")
 	Expect(fifo).To(Succeed(), "contrast: a FIFO made on the own tmpfs")
 })
 
@@ -362,7 +362,7 @@ var _ = claim.It(claim.Claim{
 	Expect(written).To(Succeed(), "a write to the bound /dev/null")
 	Expect([]uint32{node.RdevMajor, node.RdevMinor}).To(Equal([]uint32{1, 3}), "the device number of the bound /dev/null")
 	Expect(sb.ReadFile(dir+"/null")).To(BeEmpty(), "what the bound /dev/null reads")
-	Expect(made).To(MatchError(unix.EPERM), "contrast: the node made by mknod(2)")
+	Expect(made).To(harness.FailWith(unix.EPERM), "contrast: the node made by mknod(2)")
 })
 
 var _ = claim.It(claim.Claim{
@@ -383,7 +383,7 @@ var _ = claim.It(claim.Claim{
 	has := harness.Got(sb.Capget()).Has(unix.CAP_SYS_TIME)
 	claim.Evidence("with CAP_SYS_TIME %v: %v; host name of the own UTS namespace: %v", has, err, hostname)
 	Expect(has).To(BeTrue(), "CAP_SYS_TIME of namespace root")
-	Expect(err).To(MatchError(unix.EPERM), "clock_settime(2) as namespace root")
+	Expect(err).To(harness.FailWith(unix.EPERM), "clock_settime(2) as namespace root")
 	Expect(hostname).To(Succeed(), "contrast: the host name of the own UTS namespace")
 })
 
@@ -419,7 +419,7 @@ var _ = claim.It(claim.Claim{
 		if _, built := known[fs]; !built {
 			continue
 		}
-		Expect(sb.Mount("none", base+"/merged", fs, 0, "")).To(MatchError(unix.EPERM), "contrast: %s mounted by namespace root", fs)
+		Expect(sb.Mount("none", base+"/merged", fs, 0, "")).To(harness.FailWith(unix.EPERM), "contrast: %s mounted by namespace root", fs)
 		refused = append(refused, fs)
 	}
 	claim.Evidence("mounted: %s; EPERM: %s", strings.Join(mounted, ", "), strings.Join(refused, ", "))
@@ -441,7 +441,7 @@ var _ = claim.It(claim.Claim{
 	dir := harness.Host(ctx).MkdirTemp()
 	refused, works := foreign.Mount("proc", dir, "proc", 0, ""), own.Mount("proc", dir, "proc", 0, "")
 	claim.Evidence("in the host's PID namespace: %v; in an own one: %v", refused, works)
-	Expect(refused).To(MatchError(unix.EPERM), "proc mounted in the host's PID namespace")
+	Expect(refused).To(harness.FailWith(unix.EPERM), "proc mounted in the host's PID namespace")
 	Expect(works).To(Succeed(), "contrast: proc mounted in an own PID namespace")
 })
 
@@ -461,7 +461,7 @@ var _ = claim.It(claim.Claim{
 	const flags = unix.MS_RDONLY | unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
 	refused, works := foreign.Mount("sysfs", dir, "sysfs", flags, ""), own.Mount("sysfs", dir, "sysfs", flags, "")
 	claim.Evidence("in the host's network namespace: %v; in an own one: %v", refused, works)
-	Expect(refused).To(MatchError(unix.EPERM), "sysfs mounted in the host's network namespace")
+	Expect(refused).To(harness.FailWith(unix.EPERM), "sysfs mounted in the host's network namespace")
 	Expect(works).To(Succeed(), "contrast: sysfs mounted in an own network namespace")
 })
 
@@ -493,6 +493,6 @@ var _ = claim.It(claim.Claim{
 	}
 	masked, open := mounts(true), mounts(false)
 	claim.Evidence("with /proc/version covered: %v; uncovered: %v", masked, open)
-	Expect(masked).To(MatchError(unix.EPERM), "proc mounted where one file of the inherited proc is covered")
+	Expect(masked).To(harness.FailWith(unix.EPERM), "proc mounted where one file of the inherited proc is covered")
 	Expect(open).To(Succeed(), "contrast: proc mounted where nothing is covered")
 })

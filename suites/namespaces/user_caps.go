@@ -177,7 +177,7 @@ var _ = claim.It(claim.Claim{
 	claim.Evidence("without the bit: effective UID %s, %v; with it: effective UID %s, %v; clearing: %v", uidBefore, capsBefore, uidAfter, capsAfter, cleared)
 	Expect(uidAfter).To(Equal(fmt.Sprint(user)), "effective UID after executing a set-user-ID program with no_new_privs")
 	Expect(capsAfter.eff).To(BeZero(), "CapEff after executing a program with file capabilities and no_new_privs")
-	Expect(cleared).To(MatchError(unix.EINVAL), "clearing no_new_privs")
+	Expect(cleared).To(harness.FailWith(unix.EINVAL), "clearing no_new_privs")
 	Expect(uidBefore).To(Equal("0"), "contrast: effective UID without no_new_privs")
 	Expect(capsBefore.eff).To(Equal(netRaw), "contrast: CapEff without no_new_privs")
 })

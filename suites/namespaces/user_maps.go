@@ -30,7 +30,7 @@ var _ = claim.It(claim.Claim{
 	second := host.WriteFile(uidMap(sb), oneID(8, 0))
 	claim.Evidence("at first: %q; first write: %v; second: %v", empty, first, second)
 	Expect(empty).To(BeEmpty(), "uid_map of a new user namespace")
-	Expect(second).To(MatchError(unix.EPERM), "the second write to uid_map")
+	Expect(second).To(harness.FailWith(unix.EPERM), "the second write to uid_map")
 	Expect(first).To(Succeed(), "contrast: the first write to uid_map")
 	Expect(sb.Getuid()).To(Equal(7), "contrast: the UID that the first write mapped")
 })
@@ -50,9 +50,9 @@ var _ = claim.It(claim.Claim{
 	lines := sb.WriteFile("/proc/self/uid_map", oneID(0, user)+oneID(1, stranger))
 	own := sb.WriteFile("/proc/self/uid_map", oneID(0, user))
 	claim.Evidence("UID %d mapping another: %v; two: %v; two lines: %v; itself: %v", user, other, two, lines, own)
-	Expect(other).To(MatchError(unix.EPERM), "an ordinary user mapping another UID")
-	Expect(two).To(MatchError(unix.EPERM), "an ordinary user mapping a range of two UIDs")
-	Expect(lines).To(MatchError(unix.EPERM), "an ordinary user mapping two lines")
+	Expect(other).To(harness.FailWith(unix.EPERM), "an ordinary user mapping another UID")
+	Expect(two).To(harness.FailWith(unix.EPERM), "an ordinary user mapping a range of two UIDs")
+	Expect(lines).To(harness.FailWith(unix.EPERM), "an ordinary user mapping two lines")
 	Expect(own).To(Succeed(), "contrast: an ordinary user mapping its own UID")
 })
 
@@ -71,7 +71,7 @@ var _ = claim.It(claim.Claim{
 	harness.Must(sb.WriteFile("/proc/self/setgroups", "deny"))
 	with := sb.WriteFile("/proc/self/gid_map", oneID(0, gid))
 	claim.Evidence(`gid_map written before "deny": %v; after: %v`, without, with)
-	Expect(without).To(MatchError(unix.EPERM), `gid_map written by an ordinary user without "deny" in setgroups`)
+	Expect(without).To(harness.FailWith(unix.EPERM), `gid_map written by an ordinary user without "deny" in setgroups`)
 	Expect(with).To(Succeed(), `contrast: gid_map written after "deny"`)
 	Expect(sb.Getgid()).To(Equal(0), "the GID just mapped")
 })
@@ -99,7 +99,7 @@ var _ = claim.It(claim.Claim{
 	for _, b := range bad {
 		err := host.WriteFile(uidMap(sb), b.text)
 		claim.Evidence("%s, %q: %v", b.what, b.text, err)
-		Expect(err).To(MatchError(unix.EINVAL), "uid_map with %s", b.what)
+		Expect(err).To(harness.FailWith(unix.EINVAL), "uid_map with %s", b.what)
 	}
 	up := host.WriteFile(uidMap(sb), "0 1000 10\n100 2000 10\n")
 	down := host.WriteFile(uidMap(unmapped(ctx, host)), "100 2000 10\n0 1000 10\n")
@@ -132,7 +132,7 @@ var _ = claim.It(claim.Claim{
 	Expect(len(lines(341))).To(BeNumerically("<", 4096), "bytes of 341 lines")
 	held := strings.Count(harness.Got(host.ReadFile(uidMap(sb))), "\n")
 	claim.Evidence("341 lines of together %d bytes: %v; 340: %v, of which uid_map holds %d", len(lines(341)), over, fits, held)
-	Expect(over).To(MatchError(unix.EINVAL), "uid_map of 341 lines")
+	Expect(over).To(harness.FailWith(unix.EINVAL), "uid_map of 341 lines")
 	Expect(fits).To(Succeed(), "contrast: uid_map of 340 lines")
 	Expect(held).To(Equal(340), "lines that uid_map holds")
 })
@@ -222,8 +222,8 @@ var _ = claim.It(claim.Claim{
 	mapped := parent.WriteFile(uidMap(sb), oneID(0, 0))
 	claim.Evidence("with CAP_SETUID %v: ID 1, unmapped in the parent: %v; 0 and 1: %v; 0, mapped: %v", has, missing, partly, mapped)
 	Expect(has).To(BeTrue(), "CAP_SETUID of the parent")
-	Expect(missing).To(MatchError(unix.EPERM), "mapping an ID that the parent namespace does not have")
-	Expect(partly).To(MatchError(unix.EPERM), "mapping a range of which the parent namespace has a part")
+	Expect(missing).To(harness.FailWith(unix.EPERM), "mapping an ID that the parent namespace does not have")
+	Expect(partly).To(harness.FailWith(unix.EPERM), "mapping a range of which the parent namespace has a part")
 	Expect(mapped).To(Succeed(), "contrast: mapping an ID that the parent namespace has")
 })
 
@@ -247,7 +247,7 @@ var _ = claim.It(claim.Claim{
 	harness.Must(able.Capset(harness.Capabilities{Effective: both, Permitted: both}))
 	with := able.WriteFile(uidMap(unmapped(ctx, able)), oneID(0, 0))
 	claim.Evidence("with CAP_SETUID alone, mapping 0: %v; mapping %d: %v; with CAP_SETFCAP too, mapping 0: %v", zero, user, other, with)
-	Expect(zero).To(MatchError(unix.EPERM), "mapping the parent's UID 0 without CAP_SETFCAP")
+	Expect(zero).To(harness.FailWith(unix.EPERM), "mapping the parent's UID 0 without CAP_SETFCAP")
 	Expect(other).To(Succeed(), "contrast: mapping another UID without CAP_SETFCAP")
 	Expect(with).To(Succeed(), "contrast: mapping the parent's UID 0 with CAP_SETFCAP")
 })
@@ -269,7 +269,7 @@ var _ = claim.It(claim.Claim{
 	claim.Evidence("in a namespace that maps 0-65535: %v; in one that maps 0: %v", ranged, single)
 	Expect(ranged).To(Succeed(), "setresuid(999) where a privileged parent mapped 0-65535")
 	Expect(wide.Getuid()).To(Equal(999), "getuid() after setresuid(999)")
-	Expect(single).To(MatchError(unix.EINVAL), "contrast: setresuid(999) where only UID 0 is mapped")
+	Expect(single).To(harness.FailWith(unix.EINVAL), "contrast: setresuid(999) where only UID 0 is mapped")
 })
 
 var _ = claim.It(claim.Claim{
@@ -291,7 +291,7 @@ var _ = claim.It(claim.Claim{
 		mapSelf(sb, 0, 0)
 	}
 	claim.Evidence("the stage is %v; %d user namespaces made, then: %v", at, made, err)
-	Expect(err).To(MatchError(unix.ENOSPC), "a user namespace more than %d below the initial one", limit)
+	Expect(err).To(harness.FailWith(unix.ENOSPC), "a user namespace more than %d below the initial one", limit)
 	if at.known {
 		Expect(made).To(Equal(limit-at.depth), "contrast: user namespaces made one in the other, from %v", at)
 	} else {
@@ -315,7 +315,7 @@ var _ = claim.It(claim.Claim{
 	claim.Evidence("setns(2) as the creator's UID: %v, capabilities then %x; as another UID: %v", err, caps, refused)
 	Expect(err).NotTo(HaveOccurred(), "setns(2) to the user namespace as the UID that created it, without capabilities")
 	Expect(caps).To(Equal(allCapabilities()), "its capabilities there")
-	Expect(refused).To(MatchError(unix.EPERM), "contrast: setns(2) as another UID")
+	Expect(refused).To(harness.FailWith(unix.EPERM), "contrast: setns(2) as another UID")
 })
 
 var _ = claim.It(claim.Claim{
@@ -344,7 +344,7 @@ var _ = claim.It(claim.Claim{
 	Expect(further).To(Succeed(), "host root joining the UTS namespace of a user namespace two levels below")
 	Expect(set).To(Succeed(), "host root setting the host name there")
 	Expect(child.Uname().Nodename).To(Equal("by-host-root"), "the host name read in the descendant")
-	Expect(refused).To(MatchError(unix.EPERM), "contrast: an unrelated user joining it")
+	Expect(refused).To(harness.FailWith(unix.EPERM), "contrast: an unrelated user joining it")
 })
 
 var _ = claim.It(claim.Claim{
@@ -367,7 +367,7 @@ var _ = claim.It(claim.Claim{
 	refused, joined := sb.Setns(theirs, unix.CLONE_NEWUTS), sb.Setns(own, unix.CLONE_NEWUTS)
 	claim.Evidence("with capabilities %x: the sibling's UTS namespace: %v; the own: %v", held, refused, joined)
 	Expect(held).To(Equal(allCapabilities()), "capabilities in the own user namespace")
-	Expect(refused).To(MatchError(unix.EPERM), "setns(2) to the UTS namespace of a sibling user namespace")
+	Expect(refused).To(harness.FailWith(unix.EPERM), "setns(2) to the UTS namespace of a sibling user namespace")
 	Expect(joined).To(Succeed(), "contrast: setns(2) to the own UTS namespace")
 })
 
@@ -430,8 +430,8 @@ var _ = claim.It(claim.Claim{
 	harness.Must(sb.WriteMaps(ids, ids))
 	works := sb.Unshare(unix.CLONE_NEWUSER)
 	claim.Evidence("unmapped: %v; %v; once mapped: %v", refused, cloned, works)
-	Expect(refused).To(MatchError(unix.EPERM), "unshare(CLONE_NEWUSER) by a process whose IDs are unmapped")
-	Expect(cloned).To(MatchError(unix.EPERM), "clone(CLONE_NEWUSER) by a process whose IDs are unmapped")
+	Expect(refused).To(harness.FailWith(unix.EPERM), "unshare(CLONE_NEWUSER) by a process whose IDs are unmapped")
+	Expect(cloned).To(harness.FailWith(unix.EPERM), "clone(CLONE_NEWUSER) by a process whose IDs are unmapped")
 	Expect(works).To(Succeed(), "contrast: unshare(CLONE_NEWUSER) once the IDs are mapped")
 })
 
@@ -491,6 +491,6 @@ var _ = claim.It(claim.Claim{
 	second, after := harness.Got(keyring(sb)), search(sb)
 	claim.Evidence("user keyring %d, search: %v; after unshare(CLONE_NEWUSER): %d, search: %v", first, before, second, after)
 	Expect(second).NotTo(Equal(first), "serial of the user keyring in another user namespace")
-	Expect(after).To(MatchError(unix.ENOKEY), "search in another user namespace")
+	Expect(after).To(harness.FailWith(unix.ENOKEY), "search in another user namespace")
 	Expect(before).To(Succeed(), "contrast: search in the key's own user namespace")
 })

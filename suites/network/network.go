@@ -584,7 +584,7 @@ var _ = claim.It(claim.Claim{
 	claim.Evidence("VNI %#x, I flag %v; id 2^24: %v", outer.vni, outer.valid, beyond)
 	Expect(outer.vni).To(Equal(uint32(0xABCDEF)), "the VNI in the VXLAN header")
 	Expect(outer.valid).To(BeTrue(), "the I flag of the VXLAN header")
-	Expect(beyond).To(Or(MatchError(unix.ERANGE), MatchError(unix.EINVAL)), "contrast: a VNI of 2^24 is refused")
+	Expect(beyond).To(Or(harness.FailWith(unix.ERANGE), harness.FailWith(unix.EINVAL)), "contrast: a VNI of 2^24 is refused")
 })
 
 var _ = claim.It(claim.Claim{
@@ -775,7 +775,7 @@ var _ = claim.It(claim.Claim{
 	_, refused := probe.AddAddress.Try(host.Agent, probe.Address{Link: "veth0", CIDR: "fd00::9/64"})
 	claim.Evidence("IPv6 addresses before: %d, after: %d; adding one: %v; in the other namespace: %d", before, after, refused, v6(container))
 	Expect(after).To(BeZero(), "IPv6 addresses with disable_ipv6=1")
-	Expect(refused).To(MatchError(unix.EACCES), "adding an IPv6 address with disable_ipv6=1")
+	Expect(refused).To(harness.FailWith(unix.EACCES), "adding an IPv6 address with disable_ipv6=1")
 	Expect(before).NotTo(BeZero(), "contrast: before")
 	Expect(v6(container)).NotTo(BeZero(), "contrast: another namespace")
 })

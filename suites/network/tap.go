@@ -95,5 +95,5 @@ var _ = claim.It(claim.Claim{
 	claim.Evidence("in the host's network namespace: %v; in its own: %v, listed %v, raised: %v", outside, made, listed, raised)
 	Expect(listed).To(BeTrue(), "tap0 among the interfaces of the network namespace")
 	Expect(raised).NotTo(HaveOccurred(), "raising tap0")
-	Expect(outside).To(MatchError(unix.EPERM), "contrast: tap0 in the network namespace of the host")
+	Expect(outside).To(harness.FailWith(unix.EPERM), "contrast: tap0 in the network namespace of the host")
 })

@@ -164,7 +164,7 @@ var _ = claim.It(claim.Claim{
 		seen = append(seen, fmt.Sprintf("PID %d, %s, %v, %s", sb.Getpid(), sb.Uname().Nodename, br.Addresses, address))
 		if len(seen) == 2 {
 			_, again := probe.Serve.Try(sb.Agent(ctx), probe.Server{Name: "again", Address: "127.0.0.1:80"})
-			Expect(again).To(MatchError(unix.EADDRINUSE), "contrast: the port a second time in one container")
+			Expect(again).To(harness.FailWith(unix.EADDRINUSE), "contrast: the port a second time in one container")
 		}
 	}
 	claim.Evidence("%s; %s", seen[0], seen[1])
@@ -239,6 +239,6 @@ var _ = claim.It(claim.Claim{
 		claim.Evidence("%s: equal output of %d bytes from two paths; without its /bin: %v", root.Name, len(first.Stdout), without)
 		Expect(first.Status.ExitStatus()).To(Equal(0), "%s: %s", root.Name, first.Stderr)
 		Expect(second.Stdout).To(Equal(first.Stdout), "output of %s from another path", root.Name)
-		Expect(without).To(MatchError(unix.ENOENT), "contrast: without its own /bin nothing of the host's is used")
+		Expect(without).To(harness.FailWith(unix.ENOENT), "contrast: without its own /bin nothing of the host's is used")
 	}
 })

@@ -90,7 +90,7 @@ var _ = claim.It(claim.Claim{
 	claim.Evidence("%d lines equal; without proc mounted: %v", len(inside), without)
 	Expect(inside).NotTo(BeEmpty(), "processor lines of /proc/cpuinfo in a container")
 	Expect(inside).To(Equal(outside), "processor lines of /proc/cpuinfo in a container")
-	Expect(without).To(MatchError(unix.ENOENT), "contrast: without proc mounted")
+	Expect(without).To(harness.FailWith(unix.ENOENT), "contrast: without proc mounted")
 })
 
 var _ = claim.It(claim.Claim{
@@ -108,7 +108,7 @@ var _ = claim.It(claim.Claim{
 	_, without := harness.Start(ctx, harness.New(namespace.Mount), harness.WithChroot(tiny.Dir)).ReadFile("/proc/meminfo")
 	claim.Evidence("inside: %d kB; outside: %d kB; without proc mounted: %v", inside, outside, without)
 	Expect(inside).To(Equal(outside), "MemTotal in a container")
-	Expect(without).To(MatchError(unix.ENOENT), "contrast: without proc mounted")
+	Expect(without).To(harness.FailWith(unix.ENOENT), "contrast: without proc mounted")
 })
 
 var _ = claim.It(claim.Claim{
@@ -175,7 +175,7 @@ var _ = claim.It(claim.Claim{
 	harness.Must(in.WriteFile("/proc/sys/kernel/hostname", "inside"))
 	claim.Evidence("host before: %s, after a container wrote %s: %s; root of a user namespace: %v", before, changed, after, refused)
 	Expect(after).To(Equal(changed), "vm.swappiness of the host after a container's root wrote it")
-	Expect(refused).To(Or(MatchError(unix.EACCES), MatchError(unix.EPERM)), "root of a user namespace writing vm.swappiness")
+	Expect(refused).To(Or(harness.FailWith(unix.EACCES), harness.FailWith(unix.EPERM)), "root of a user namespace writing vm.swappiness")
 	Expect(host.Uname().Nodename).NotTo(Equal("inside"), "contrast: kernel.hostname stays inside")
 })
 
@@ -198,7 +198,7 @@ var _ = claim.It(claim.Claim{
 	for !found {
 		record, err := in.Read(fd, 8192)
 		if err != nil {
-			Expect(err).To(MatchError(unix.EPIPE), "a record %q, written outside, read inside", tag)
+			Expect(err).To(harness.FailWith(unix.EPIPE), "a record %q, written outside, read inside", tag)
 			continue
 		}
 		found = strings.Contains(string(record), tag)
@@ -206,7 +206,7 @@ var _ = claim.It(claim.Claim{
 	_, nobody := harness.Start(ctx, harness.As(65534, 65534)).Open(kmsg, unix.O_WRONLY, 0)
 	claim.Evidence("read inside: %q; nobody opening it: %v", tag, nobody)
 	Expect(found).To(BeTrue(), "a line written to /dev/kmsg in a container is in the kernel's log")
-	Expect(nobody).To(MatchError(unix.EACCES), "contrast: nobody opening /dev/kmsg")
+	Expect(nobody).To(harness.FailWith(unix.EACCES), "contrast: nobody opening /dev/kmsg")
 })
 
 var _ = claim.It(claim.Claim{
@@ -225,7 +225,7 @@ var _ = claim.It(claim.Claim{
 		Expect(shell.Status.ExitStatus()).To(Equal(0), "the shell of %s: %s", root.Name, shell.Stderr)
 		Expect(shell.Stdout).To(HavePrefix("from the shell\n"), "the shell of %s", root.Name)
 		Expect(shell.Stdout).To(ContainSubstring("\nID="+root.ID+"\n"), "os-release of %s", root.Name)
-		Expect(host).To(MatchError(unix.ENOENT), "contrast: a host's library folder in %s", root.Name)
+		Expect(host).To(harness.FailWith(unix.ENOENT), "contrast: a host's library folder in %s", root.Name)
 	}
 })
 

@@ -35,7 +35,7 @@ var _ = claim.It(claim.Claim{
 	all := harness.Got(sb.PIDs(traceable))
 	claim.Evidence("a user in the group of gid= (PID %d) lists %v with hidepid=4, looks up 1: %v; lists %v with hidepid=2; root lists %v with hidepid=4", member.Getpid(), seen, looked, granted, all)
 	Expect(seen).To(Equal([]int{member.Getpid()}), "what a user lists with hidepid=4,gid= of the user's group")
-	Expect(looked).To(MatchError(unix.ENOENT), "/proc/1 looked up by that user with hidepid=4")
+	Expect(looked).To(harness.FailWith(unix.ENOENT), "/proc/1 looked up by that user with hidepid=4")
 	Expect(granted).To(ContainElement(1), "contrast: what the user lists with hidepid=2,gid= of the user's group")
 	Expect(all).To(ContainElements(1, member.Getpid()), "contrast: what root, who may trace all, lists with hidepid=4")
 })
@@ -64,7 +64,7 @@ var _ = claim.It(claim.Claim{
 	claim.Evidence("hidepid=1,gid=4711: with GID 4711: %v; with 4711 among the groups: %v; with neither: %v", member, supplementary, other)
 	Expect(member).NotTo(HaveOccurred(), "reading /proc/1/status with hidepid=1 as a member of the group of gid=")
 	Expect(supplementary).NotTo(HaveOccurred(), "reading /proc/1/status with hidepid=1 with the group of gid= as a supplementary group")
-	Expect(other).To(MatchError(unix.EPERM), "contrast: reading it in other groups")
+	Expect(other).To(harness.FailWith(unix.EPERM), "contrast: reading it in other groups")
 })
 
 var _ = claim.It(claim.Claim{
@@ -117,7 +117,7 @@ var _ = claim.It(claim.Claim{
 	for _, option := range []string{"hidepid=3", "hidepid=5", "hidepid=nobody", "subset=all", "bulkhead"} {
 		err := sb.Mount("proc", dir, "proc", 0, option)
 		claim.Evidence("%s: %v", option, err)
-		Expect(err).To(MatchError(unix.EINVAL), "mounting proc with %s", option)
+		Expect(err).To(harness.FailWith(unix.EINVAL), "mounting proc with %s", option)
 	}
 	for _, option := range []string{"hidepid=0", "hidepid=1", "hidepid=2", "hidepid=4", "hidepid=off", "hidepid=noaccess", "hidepid=invisible", "hidepid=ptraceable"} {
 		Expect(sb.Mount("proc", dir, "proc", 0, option)).To(Succeed(), "contrast: mounting proc with %s", option)
@@ -142,8 +142,8 @@ var _ = claim.It(claim.Claim{
 	_, self := host.Readlink(dir + "/self")
 	claim.Evidence("inside: %s, through the outer mount: %s; an outer reader of the inner mount: %v", inner, outer, none)
 	Expect(inner).To(Equal("1/task/1"), "thread-self of a PID namespace's proc mount, read by its first process")
-	Expect(none).To(MatchError(unix.ENOENT), "thread-self of a PID namespace's proc mount, read from outside the namespace")
-	Expect(self).To(MatchError(unix.ENOENT), "self of a PID namespace's proc mount, read from outside the namespace")
+	Expect(none).To(harness.FailWith(unix.ENOENT), "thread-self of a PID namespace's proc mount, read from outside the namespace")
+	Expect(self).To(harness.FailWith(unix.ENOENT), "self of a PID namespace's proc mount, read from outside the namespace")
 	Expect(outer).To(Equal(fmt.Sprintf("%d/task/%d", inside.PID(), inside.PID())), "contrast: thread-self of the outer mount, read by the same process")
 })
 
