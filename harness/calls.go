@@ -587,9 +587,19 @@ func (sb *Sandbox) OpenNamespace(t namespace.Type) (int, error) {
 	return sb.Open("/proc/self/ns/"+t.Name, unix.O_RDONLY, 0)
 }
 
+// ioctlNames are the names of requests in errors.
+var ioctlNames = map[uintptr]string{
+	unix.NS_GET_NSTYPE: "NS_GET_NSTYPE", unix.NS_GET_OWNER_UID: "NS_GET_OWNER_UID", unix.NS_GET_PARENT: "NS_GET_PARENT", unix.NS_GET_USERNS: "NS_GET_USERNS",
+	unix.SIOCGIFADDR: "SIOCGIFADDR", unix.SIOCSIFADDR: "SIOCSIFADDR", unix.TIOCGPTN: "TIOCGPTN", unix.TUNSETIFF: "TUNSETIFF",
+}
+
 // Ioctl is ioctl(2).
 func (sb *Sandbox) Ioctl(fd int, request uintptr, arg any) (int, error) {
-	r, err := sb.Syscall(fmt.Sprintf("ioctl(%#x)", request), unix.SYS_IOCTL, fd, request, arg)
+	name := ioctlNames[request]
+	if name == "" {
+		name = fmt.Sprintf("%#x", request)
+	}
+	r, err := sb.Syscall("ioctl("+name+")", unix.SYS_IOCTL, fd, request, arg)
 	return int(r), err
 }
 

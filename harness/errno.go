@@ -8,6 +8,8 @@ import (
 	"github.com/onsi/gomega/format"
 	"github.com/onsi/gomega/types"
 	"golang.org/x/sys/unix"
+
+	"bulkhead/harness/probe"
 )
 
 // Error is a system call that a sandbox made and that failed. It unwraps to
@@ -68,7 +70,7 @@ func init() {
 	// Gomega shows an error's text by itself; its fields say nothing more.
 	format.RegisterCustomFormatter(func(value any) (string, bool) {
 		switch v := value.(type) {
-		case *Error:
+		case *Error, *probe.Error:
 			return "", true
 		case unix.Errno:
 			return unix.ErrnoName(v), true
@@ -91,7 +93,7 @@ var onCleanup = func(end func() error) { ginkgo.DeferCleanup(end) }
 // failed.
 func Broken(format string, args ...any) {
 	message := fmt.Sprintf(format, args...)
-	if why := stayed(); why != "" {
+	if why := Stayed(); why != "" {
 		stop(why + "; then: " + message)
 		return
 	}

@@ -157,12 +157,7 @@ func TryStart(ctx context.Context, options ...Option) (*Sandbox, error) {
 	if c.name != "" {
 		sb.name = c.name
 	}
-	if err = sb.configure(c); err != nil {
-		if why := stayed(); why != "" {
-			err = fmt.Errorf("%s; then: %w", why, err)
-		}
-	}
-	return sb, err
+	return sb, sb.configure(c)
 }
 
 func (sb *Sandbox) configure(c config) error {
@@ -628,7 +623,7 @@ func (sb *Sandbox) export(fds ...int) ([]*os.File, error) {
 	return files, nil
 }
 
-// FlagNames is the CLONE_NEW* names of flags, as in clone(CLONE_NEWPID|CLONE_NEWNS).
+// FlagNames is the CLONE_* names of flags, as in clone(CLONE_NEWPID|CLONE_NEWNS).
 func FlagNames(flags uintptr) string {
 	var names []string
 	for _, t := range namespace.All() {
@@ -637,10 +632,25 @@ func FlagNames(flags uintptr) string {
 			flags &^= t.Flag
 		}
 	}
+	for _, f := range otherFlags {
+		if flags&f.flag != 0 {
+			names = append(names, f.name)
+			flags &^= f.flag
+		}
+	}
 	if flags != 0 || len(names) == 0 {
 		names = append(names, fmt.Sprintf("%#x", flags))
 	}
 	return strings.Join(names, "|")
+}
+
+// otherFlags are the flags of clone(2) that make no namespace.
+var otherFlags = []struct {
+	flag uintptr
+	name string
+}{
+	{unix.CLONE_FS, "CLONE_FS"}, {unix.CLONE_PARENT, "CLONE_PARENT"}, {unix.CLONE_SYSVSEM, "CLONE_SYSVSEM"},
+	{unix.CLONE_PTRACE, "CLONE_PTRACE"}, {unix.CLONE_VFORK, "CLONE_VFORK"}, {unix.CLONE_INTO_CGROUP, "CLONE_INTO_CGROUP"},
 }
 
 // heldNetworks is how many network namespaces are kept at most: some 200 KB each.

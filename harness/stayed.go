@@ -53,9 +53,9 @@ func (sb *Sandbox) forget() {
 	lefts = slices.DeleteFunc(lefts, func(l left) bool { return l.sb == sb })
 }
 
-// stayed says which living sandbox is where it must not be; "" without one. It
+// Stayed says which living sandbox is where it must not be; "" without one. It
 // looks from the suite's side, so that no sandbox need answer.
-func stayed() string {
+func Stayed() string {
 	leftMu.Lock()
 	defer leftMu.Unlock()
 	for _, l := range lefts {

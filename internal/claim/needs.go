@@ -199,6 +199,9 @@ func (needs Needs) Check(ctx context.Context) {
 		if err == nil {
 			continue
 		}
+		if why := harness.Stayed(); why != "" {
+			ginkgo.Fail(fmt.Sprintf("%s; then: %s: %v", why, n.Name, err), 1)
+		}
 		reason, remedy, offered := n.judge(err)
 		if offered {
 			ginkgo.Fail(fmt.Sprintf("%s: %s, yet the kernel refuses it: %v", n.Name, reason, err), 1)

@@ -311,23 +311,25 @@ func seenAs(by, pid int) int {
 // PID namespace.
 func descends(pid, other int) bool {
 	init := initOf(other)
-	for range 64 {
+	for pid > 1 {
 		if pid == init {
 			return true
 		}
-		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-		if err != nil {
-			return false
-		}
-		fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
-		if len(fields) < 2 {
-			return false
-		}
-		if pid, _ = strconv.Atoi(fields[1]); pid <= 1 {
-			return false
-		}
+		pid = parentOf(pid)
 	}
 	return false
+}
+
+// parentOf is a process's parent; 0 where there is none to be seen.
+func parentOf(pid int) int {
+	stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	// The name, in parentheses, may hold anything.
+	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
+	if len(fields) < 2 {
+		return 0
+	}
+	parent, _ := strconv.Atoi(fields[1])
+	return parent
 }
 
 // initOf is the PID 1 of a process's PID namespace; 0 where it cannot be found.

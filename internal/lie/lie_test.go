@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -13,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"bulkhead/harness/agent"
 	"bulkhead/internal/claim"
 	"bulkhead/internal/run"
 
@@ -25,6 +27,8 @@ import (
 const (
 	// sleeperName is a worker that starts a child and waits for ever.
 	sleeperName = "bulkhead-test-sleeper"
+	// proverName is a process that proves the claims that are its arguments.
+	proverName = "bulkhead-test-prover"
 	// refusedName, with a number behind, is a process that may not make that
 	// system call.
 	refusedName = "bulkhead-test-refused"
@@ -46,6 +50,10 @@ func TestMain(m *testing.M) {
 		select {}
 	case sleeperName + "-child":
 		time.Sleep(time.Hour)
+	case proverName:
+		_, err := Prove(context.Background(), Options{Claims: os.Args[1:]})
+		fmt.Println(err)
+		os.Exit(0)
 	case refusedName:
 		nr, _ := strconv.Atoi(os.Args[1])
 		if err := refuse(uint32(nr)); err != nil {
@@ -233,6 +241,65 @@ func TestKilledSupervisorLeavesNothing(t *testing.T) {
 	}
 	ends(t, worker)
 	ends(t, child)
+}
+
+func TestKilledProveLeavesNothing(t *testing.T) {
+	needLies(t)
+	// What it leaves behind comes to this process.
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		t.Fatal(err)
+	}
+	var ids []string
+	for _, c := range claim.All() {
+		if c.Area() == "pid" || c.Area() == "uts" {
+			ids = append(ids, c.ID)
+		}
+	}
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Args = append([]string{proverName}, ids...)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(30 * time.Second); !hasStage(cmd.Process.Pid); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("no stage was started")
+		}
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait()
+	left := make(chan struct{})
+	go func() {
+		for {
+			if _, err := unix.Wait4(-1, nil, 0, nil); err == unix.ECHILD {
+				close(left)
+				return
+			}
+		}
+	}()
+	select {
+	case <-left:
+	case <-time.After(30 * time.Second):
+		t.Error("processes outlive the one that was killed")
+	}
+}
+
+// hasStage says whether a claim is being verified below a process.
+func hasStage(ancestor int) bool {
+	lines, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, path := range lines {
+		if line, _ := os.ReadFile(path); !strings.HasPrefix(string(line), agent.StageName+"\x00") {
+			continue
+		}
+		pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(path)))
+		for ; pid > 1; pid = parentOf(pid) {
+			if pid == ancestor {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func TestRefusedWhereCallsAreNotPermitted(t *testing.T) {

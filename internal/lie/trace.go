@@ -29,10 +29,8 @@ const (
 
 type task struct {
 	part part
-	// known is false until the task's parent has told of it.
+	// known is false until the task's part has been found.
 	known bool
-	// waiting is true when the task has stopped before it was known.
-	waiting bool
 	// stopped is true while a stop signal holds it.
 	stopped bool
 	// call is the one whose end is awaited.
@@ -189,8 +187,7 @@ func (t *tracer) stopped(tid int, ws unix.WaitStatus) {
 			t.resume(unix.PTRACE_LISTEN, tid, 0)
 		default:
 			if !tk.known {
-				tk.waiting = true
-				return
+				t.adopt(tid)
 			}
 			if tk.stopped {
 				tk.stopped = false
@@ -254,12 +251,37 @@ func (t *tracer) goOn(tid int, tk *task, sig unix.Signal) {
 	t.resume(unix.PTRACE_CONT, tid, sig)
 }
 
+// adopt gives a part to a new task that has stopped before its parent has told of
+// it; one that is killed meanwhile never does.
+func (t *tracer) adopt(tid int) {
+	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", tid))
+	number := func(name string) (n int) {
+		_, rest, _ := bytes.Cut(status, []byte("\n"+name+":\t"))
+		_, _ = fmt.Sscan(string(rest), &n)
+		return n
+	}
+	leader, parent := number("Tgid"), number("PPid")
+	thread := leader != tid && t.tasks[leader] != nil
+	if thread {
+		parent = leader
+	}
+	// The orphan of a process that nobody knows is of a stage.
+	of := t.tasks[parent]
+	if of == nil {
+		of = &task{part: host}
+	}
+	t.born(of, tid, thread)
+}
+
 // born gives a new task its part.
 func (t *tracer) born(parent *task, child int, thread bool) {
 	tk := t.tasks[child]
 	if tk == nil {
 		tk = &task{}
 		t.tasks[child] = tk
+	}
+	if tk.known {
+		return
 	}
 	tk.known, tk.part = true, parent.part
 	// What the stage's first process forks is its first sandbox.
@@ -268,10 +290,6 @@ func (t *tracer) born(parent *task, child int, thread bool) {
 	}
 	if tk.part == staged && !thread {
 		t.hold(child)
-	}
-	if tk.waiting {
-		tk.waiting = false
-		t.goOn(child, tk, 0)
 	}
 }
 

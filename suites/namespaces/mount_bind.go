@@ -21,7 +21,7 @@ var _ = claim.It(claim.Claim{
 }, func(ctx SpecContext) {
 	sb := harness.Start(ctx, harness.New(namespace.Mount))
 	a, b := sb.MkdirTemp(), sb.MkdirTemp()
-	harness.Must(sb.Bind(a, b, unix.MS_RDONLY))
+	Expect(sb.Bind(a, b, unix.MS_RDONLY)).To(Succeed(), "mount(2) with MS_BIND|MS_RDONLY")
 	flags := mountFlags(sb, b)
 	first := sb.CreateFile(b+"/x", "")
 	Expect(sb.Bind("none", b, unix.MS_REMOUNT|unix.MS_RDONLY)).To(Succeed(), "mount(2) with MS_REMOUNT|MS_BIND|MS_RDONLY")
