@@ -213,6 +213,32 @@ func init() {
 			}, unix.SYS_UMOUNT2)
 	}
 
+	add(&Lie{
+		Name: "cgroup2-offers-controllers-of-v1", Bug: "cgroup v2 offers controllers that v1 hierarchies have.",
+		Means: "what is read from cgroup.controllers names all controllers", calls: []uintptr{unix.SYS_READ},
+		start: func() func(*Call) bool {
+			const all = "cpuset cpu io memory hugetlb pids rdma misc\n"
+			// begun are descriptors that have given it already, and end next.
+			begun := map[string]bool{}
+			return func(c *Call) bool {
+				if !behind(c, c.Arg(0), "cgroup.controllers") {
+					return false
+				}
+				return c.After(func(c *Call) bool {
+					file := fmt.Sprint(c.tid, c.Arg(0))
+					if begun[file] || c.Result() < 0 || int(c.Arg(2)) < len(all) {
+						delete(begun, file)
+						return false
+					}
+					begun[file] = !c.dry
+					c.Write(c.Arg(1), []byte(all))
+					c.SetResult(len(all))
+					return true
+				})
+			}
+		},
+	})
+
 	stateless("kill-init-from-inside", "A signal that PID 1 of a namespace gets from inside, and does not handle, kills it.",
 		"the supervisor sends SIGKILL in its place", func(c *Call) bool {
 			if c.Arg(0) != 1 || c.Arg(1) == 0 || outermost(c.tid) {

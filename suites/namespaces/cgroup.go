@@ -230,10 +230,10 @@ var _ = claim.It(claim.Claim{
 	Contrast: "a controller that no v1 hierarchy has is offered",
 	Try:      "cat /proc/cgroups /sys/fs/cgroup/unified/cgroup.controllers",
 }, func(ctx SpecContext) {
-	root := cgroup{dir: hierarchy("")}
-	offered := root.words("cgroup.controllers")
+	sb, root := harness.Start(ctx), cgroup{dir: hierarchy("")}
+	offered := strings.Fields(harness.Got(sb.ReadFile(root.dir + "/cgroup.controllers")))
 	var v1, free []string
-	for name, id := range controllers(harness.Start(ctx)) {
+	for name, id := range controllers(sb) {
 		if name == "blkio" {
 			name = "io"
 		}
