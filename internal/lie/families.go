@@ -46,7 +46,7 @@ import (
 //
 // and each of these with :N behind is told the N-th time only.
 //
-// FILE and DIR are the last element of a path, with every digit as 0.
+// FILE and DIR are the last element of a path, with every number as 0.
 
 // callNumbers are the calls of the families.
 var callNumbers = map[string]uintptr{
@@ -104,18 +104,25 @@ var errnos = func() map[string]unix.Errno {
 	return all
 }()
 
-// masked is the last element of a path with every digit as 0, so that PIDs and
+// masked is the last element of a path with every number as 0, so that PIDs and
 // generated names do not count.
 func masked(file string) string {
-	return strings.Map(func(r rune) rune {
-		if r >= '0' && r <= '9' {
-			return '0'
+	var b strings.Builder
+	digit := false
+	for _, r := range path.Base(file) {
+		switch {
+		case r >= '0' && r <= '9':
+			if !digit {
+				b.WriteByte('0')
+			}
+		case r == ' ' || r == ':':
+			b.WriteByte('_')
+		default:
+			b.WriteRune(r)
 		}
-		if r == ' ' || r == ':' {
-			return '_'
-		}
-		return r
-	}, path.Base(file))
+		digit = r >= '0' && r <= '9'
+	}
+	return b.String()
 }
 
 // member makes the lie of a family that has the name.

@@ -237,7 +237,7 @@ var _ = claim.It(claim.Claim{
 	}
 	full := lock()
 	claim.Evidence("a member of another IPC namespace locks as much as its user may: %v while a segment is there", full)
-	Expect(full).To(MatchError(unix.ENOMEM), "contrast: locking memory when a segment of another IPC namespace, which has a living member, holds what the user may lock")
+	Expect(full).To(harness.FailWith(unix.ENOMEM), "contrast: locking memory when a segment of another IPC namespace, which has a living member, holds what the user may lock")
 	member.Exit(0)
 	harness.Got(member.Parent().Wait(member))
 	// The kernel frees IPC namespaces in a work queue.
