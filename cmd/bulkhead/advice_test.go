@@ -96,6 +96,11 @@ func TestAdviceOnAMachineWithTheFault(t *testing.T) {
 		ids := []syscall.SysProcIDMap{{Size: 1}, {ContainerID: 1000, HostID: 1000, Size: 1}}
 		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWUSER, UidMappings: ids, GidMappings: ids, GidMappingsEnableSetgroups: true}
 	}
+	// Mounts that are gone, or others, for one process.
+	mounts := func(script, as string) []string {
+		return []string{"unshare", "--mount", "sh", "-c", script + " && exec " + as + ` "$@"`, "sh"}
+	}
+	const noCgroups = "umount -R /sys/fs/cgroup"
 	for _, c := range []struct {
 		name string
 		// root is true for a fault that only root can be given.
@@ -124,6 +129,32 @@ func TestAdviceOnAMachineWithTheFault(t *testing.T) {
 			"time/monotonic-offset-applies", "user.max_time_namespaces is 0", advice.Raise("user.max_time_namespaces")},
 		{"one CPU", true, []string{"taskset", "-c", "0"}, nil,
 			"cgroup/cpuset-limits-affinity", "the suite may run on the CPUs [0] only", advice.Needs["two CPUs"]},
+		{"no cgroup hierarchy", true, mounts(noCgroups, ""), nil,
+			"cgroup/fork-inherits-membership", "no cgroup hierarchy is mounted", "mount -t cgroup2 none /sys/fs/cgroup"},
+		{"no cgroup v2", true, mounts(noCgroups, ""), nil,
+			"cgroup/delegated-subtree-usable-unprivileged", "no cgroup2 hierarchy is mounted", "mount -t cgroup2 none /sys/fs/cgroup"},
+		{"no memory controller", true, mounts(noCgroups, ""), nil,
+			"cgroup/meminfo-ignores-the-limit", "no mounted hierarchy has the memory controller", "echo +memory > /sys/fs/cgroup/cgroup.subtree_control"},
+		{"no cgroup v1", true, mounts(noCgroups+" && mount -t cgroup2 none /sys/fs/cgroup", ""), nil,
+			"cgroup/proc-cgroup-line-format", "no cgroup v1 hierarchy is mounted beside v2", "boot with systemd.unified_cgroup_hierarchy=0"},
+		{"no devices controller", true, mounts(noCgroups+" && mount -t cgroup2 none /sys/fs/cgroup", ""), nil,
+			"cgroup/v1-devices-deny", "no cgroup v1 hierarchy with the devices controller is mounted", "mount -t cgroup -o devices none /sys/fs/cgroup/devices"},
+		{"no sysfs", true, mounts("umount -R /sys", ordinary), nil,
+			"user/mounting-sysfs-needs-own-net-ns", "/sys/kernel: ENOENT", "mount -t sysfs sysfs /sys"},
+		{"an empty /dev", true, mounts("mount -t tmpfs none /dev", ordinary), nil,
+			"network/tap-usable-in-own-user-and-net-ns", "/dev/net/tun: ENOENT", "docker run or podman run --device /dev/net/tun"},
+		{"no /dev/null", true, mounts("mount -t tmpfs none /dev", ordinary), nil,
+			"combined/masked-path-hides-a-proc-file", "/dev/null: ENOENT", "mknod -m 666 /dev/null c 1 3"},
+		{"another network namespace", true, []string{"unshare", "--net"}, nil,
+			"net/ipv4-sysctls-seeded-from-initial-ns", "bulkhead itself is not in the initial network namespace", "run bulkhead on the machine itself"},
+		{"root without CAP_MKNOD", true, []string{"setpriv", "--bounding-set", "-mknod"}, nil,
+			"cgroup/v2-device-control-by-bpf", "EPERM", "run bulkhead on the machine itself, not in a container"},
+		{"setgroups(2) denied", false, nil, inUserNamespace,
+			"user/setgroups-deny-impossible-after-gid-map", "setgroups(2) is denied in the user namespace", advice.NotRoot},
+		{"no project IDs", false, nil, inUserNamespace,
+			"user/projid-map-needs-no-capability", "the suite's own user namespace has no project IDs", advice.NotRoot},
+		{"the machine's root without its rights", true, []string{"setpriv", "--bounding-set", "-sys_admin"}, nil,
+			"user/files-created-get-outer-owner", "the suite runs as the machine's root, without its privileges", "run bulkhead as an ordinary user"},
 		// As container runtimes do it: the capability is gone too.
 		{"a seccomp filter", true, []string{"setpriv", "--bounding-set", "-sys_admin"}, func(cmd *exec.Cmd) { cmd.Env = append(cmd.Env, seccompVariable+"=1") },
 			"uts/members-share-changes", "a seccomp filter, as container runtimes set one, may be what refuses it", advice.Seccomp.Mend},
@@ -132,6 +163,7 @@ func TestAdviceOnAMachineWithTheFault(t *testing.T) {
 			if c.root && !kernel.IsRoot() {
 				t.Skip("needs root")
 			}
+			t.Parallel()
 			events, err := os.CreateTemp(t.TempDir(), "events")
 			if err != nil {
 				t.Fatal(err)

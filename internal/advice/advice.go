@@ -171,7 +171,7 @@ const (
 
 // enable is what makes a controller known to cgroups below v2's root.
 func enable(controller string) string {
-	return "echo +" + controller + " > " + Cgroup2 + "/cgroup.subtree_control; where a v1 hierarchy has the controller, boot with cgroup_no_v1=" +
+	return "echo +" + controller + " > " + Cgroup2 + "/cgroup.subtree_control, with cgroup2 mounted there; where a v1 hierarchy has the controller, boot with cgroup_no_v1=" +
 		controller + " first"
 }
 
