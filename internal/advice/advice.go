@@ -75,7 +75,7 @@ var Options = map[string]Option{
 	"CONFIG_TIME_NS":                        {spaces + "TIME namespace", ""},
 	"CONFIG_TMPFS_XATTR":                    {pseudo + "Tmpfs virtual memory file system support (former shm fs) > Tmpfs extended attributes", ""},
 	"CONFIG_TUN":                            {devices + "Universal TUN/TAP device driver support", "tun"},
-	"CONFIG_UNIX98_PTYS":                    {"Device Drivers > Character devices > Unix98 PTY support", ""},
+	"CONFIG_UNIX98_PTYS":                    {"Device Drivers > Character devices > Enable TTY > Unix98 PTY support", ""},
 	"CONFIG_USER_NS":                        {spaces + "User namespace", ""},
 	"CONFIG_UTS_NS":                         {spaces + "UTS namespace", ""},
 	"CONFIG_VETH":                           {devices + "Virtual ethernet pair device", "veth"},
@@ -214,6 +214,6 @@ var Needs = map[string]string{
 	"an initial ramfs under the root": itself + ", with a kernel before 7.0",
 	"a spare physical network device": "bulkhead vm, whose guest has one; or name one that may be moved: BULKHEAD_SPARE_DEVICE=eth1 bulkhead run",
 	"an oom_score_adj above -1000":    "run bulkhead with a higher oom_score_adj: choom -n 0 bulkhead run",
-	"the kernel log":                  "a kernel built with CONFIG_PRINTK (General setup > Enable support for printk), and a device cgroup that allows c 1:11 (docker run or podman run --device /dev/kmsg)",
+	"the kernel log":                  "a kernel built with CONFIG_PRINTK (General setup > Configure standard kernel features (expert users) > Enable support for printk), and a device cgroup that allows c 1:11 (docker run or podman run --device /dev/kmsg)",
 	"/dev/net/tun":                    "modprobe tun, and chmod 666 /dev/net/tun, as root of the machine itself (docker run or podman run --device /dev/net/tun)",
 }
