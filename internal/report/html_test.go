@@ -152,6 +152,23 @@ func shown(t *testing.T, ctx context.Context, actions ...chromedp.Action) int {
 	return seen
 }
 
+// onTop says whether a person sees the elements: nothing lies over where each
+// begins.
+func onTop(t *testing.T, ctx context.Context, selectors ...string) {
+	t.Helper()
+	for _, s := range selectors {
+		var visible bool
+		if err := chromedp.Run(ctx, chromedp.Evaluate(fmt.Sprintf(`(() => {
+const e = document.querySelector(%q), r = e.getBoundingClientRect(), at = document.elementFromPoint(r.left + 12, r.top + 6);
+return e.contains(at) || !!at && at.contains(e); })()`, s), &visible)); err != nil {
+			t.Fatal(err)
+		}
+		if !visible {
+			t.Errorf("%s is covered or out of sight", s)
+		}
+	}
+}
+
 func TestFiltersAndDeepLinksInABrowser(t *testing.T) {
 	t.Parallel()
 	r := sample(40)
@@ -165,6 +182,7 @@ func TestFiltersAndDeepLinksInABrowser(t *testing.T) {
 	if !open || top < 0 || top > 900 {
 		t.Errorf("the linked claim: open %v, %v pixels from the top", open, top)
 	}
+	onTop(t, ctx, "[id='net/claim-016'] summary", "form fieldset", "select")
 	if n := shown(t, ctx); n != 40 {
 		t.Errorf("%d claims without a filter", n)
 	}
@@ -210,6 +228,18 @@ func TestMatrixFiltersInABrowser(t *testing.T) {
 	if n := shown(t, ctx, chromedp.Click("[name=differ]", chromedp.ByQuery)); n != 3 {
 		t.Errorf("%d claims where kernels differ or fail", n)
 	}
+}
+
+func TestMatrixDeepLinkInABrowser(t *testing.T) {
+	t.Parallel()
+	m := &Matrix{Version: SchemaVersion}
+	for i := range 6 {
+		r := sample(200)
+		r.Kernel.Release = fmt.Sprintf("6.%d.1-with-a-long-name-amd64", i)
+		m.Rows = append(m.Rows, Row{Kernel: r.Kernel.Release, Result: r})
+	}
+	ctx := browser(t, page1(t, m), "pid/claim-150")
+	onTop(t, ctx, "[id='pid/claim-150'] summary", ".matrix thead th:first-child", ".matrix thead th:nth-child(3)", "form fieldset", "select")
 }
 
 func TestPagesAreAccessible(t *testing.T) {

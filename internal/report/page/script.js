@@ -22,6 +22,11 @@
     for (const g of groups) g.hidden = !live.has(g.dataset.group);
     count.textContent = shown + " of " + items.length + " claims";
   }
+  // What is gone to must not end up under the form.
+  function makeRoom() {
+    const pinned = getComputedStyle(form).position === "sticky";
+    document.documentElement.style.scrollPaddingTop = (pinned ? form.offsetHeight : 0) + 8 + "px";
+  }
   function follow() {
     const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
     if (!target) return;
@@ -38,6 +43,8 @@
     if (e.target.open && e.target.matches("details[id]") && e.target.contains(document.activeElement))
       history.replaceState(null, "", "#" + e.target.id);
   }, true);
+  addEventListener("resize", makeRoom);
   filter();
+  makeRoom();
   follow();
 })();
