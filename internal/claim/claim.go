@@ -39,7 +39,7 @@ type Claim struct {
 	Shows string
 	// Serial is true for a spec that no other may run beside, on this machine.
 	Serial bool
-	// Topology draws the network the claim builds.
+	// Topology draws the network, for a claim without a spec that does: see Wire.
 	Topology string
 }
 
@@ -199,6 +199,7 @@ func Areas() []string {
 const (
 	evidenceEntry = "evidence"
 	remedyEntry   = "remedy"
+	wireEntry     = "wire"
 )
 
 // Evidence keeps a value that the spec saw, for the report. A nil error among
@@ -210,6 +211,12 @@ func Evidence(format string, args ...any) {
 		}
 	}
 	ginkgo.AddReportEntry(evidenceEntry, fmt.Sprintf(format, args...), ginkgo.ReportEntryVisibilityNever)
+}
+
+// Wire keeps a wire of the network that the spec builds, each end as
+// "machine:interface", for the drawing in the report.
+func Wire(a, b string) {
+	ginkgo.AddReportEntry(wireEntry, a+" ---- "+b, ginkgo.ReportEntryVisibilityNever)
 }
 
 // Scaled is a bound on real time for a machine at full speed, ten times as

@@ -28,6 +28,8 @@ func Judge(spec ginkgo.SpecReport) (c report.Claim, ran bool) {
 			c.Evidence = append(c.Evidence, entry.StringRepresentation())
 		case remedyEntry:
 			c.Remedy = entry.StringRepresentation()
+		case wireEntry:
+			c.Topology += entry.StringRepresentation() + "\n"
 		}
 	}
 	message := strings.TrimSpace(spec.Failure.Message)

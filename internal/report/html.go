@@ -191,13 +191,18 @@ func render(w io.Writer, name string, data any) error {
 }
 
 // drawTopology draws a list of wires, each a line "host:veth0 ---- c1:eth0":
-// machines in columns by how far they are from the first. It returns "" for
-// any other text.
+// machines in columns by how far they are from the first. A wire that stands
+// there twice, as of a spec that builds its network again, is drawn once. It
+// returns "" for any other text.
 func drawTopology(text string) string {
-	type wire struct{ a, b, ifA, ifB string }
+	type wire struct {
+		a, b, ifA, ifB string
+		// nth is the wire's place among those that join the same two machines.
+		nth int
+	}
 	var wires []wire
 	var names []string
-	depth := map[string]int{}
+	depth, seen, between, most := map[string]int{}, map[string]bool{}, map[[2]string]int{}, map[string]int{}
 	add := func(name string, d int) {
 		if _, ok := depth[name]; !ok {
 			depth[name] = d
@@ -214,39 +219,51 @@ func drawTopology(text string) string {
 		if !okA || !okB {
 			return ""
 		}
+		if seen[l] {
+			continue
+		}
+		seen[l] = true
 		if _, known := depth[b]; known {
 			add(a, depth[b]+1)
 		}
 		add(a, 0)
 		add(b, depth[a]+1)
-		wires = append(wires, wire{a, b, ifA, ifB})
+		// From left to right.
+		if depth[a] > depth[b] {
+			a, b, ifA, ifB = b, a, ifB, ifA
+		}
+		nth := between[[2]string{a, b}]
+		between[[2]string{a, b}]++
+		most[a], most[b] = max(most[a], nth), max(most[b], nth)
+		wires = append(wires, wire{a, b, ifA, ifB, nth})
 	}
-	const boxW, boxH, gapX, gapY = 120, 32, 170, 26
-	rows := map[int]int{}
-	x, y := map[string]int{}, map[string]int{}
+	const boxW, boxH, gapX, gapY, step = 120, 32, 170, 26, 20
+	x, y, tall := map[string]int{}, map[string]int{}, map[string]int{}
+	// bottom is where a column's next machine may begin.
+	bottom := map[int]int{}
 	width, height := 0, 0
 	for _, n := range names {
-		x[n] = 1 + depth[n]*(boxW+gapX)
-		y[n] = 1 + rows[depth[n]]*(boxH+gapY)
-		rows[depth[n]]++
-		width, height = max(width, x[n]+boxW+1), max(height, y[n]+boxH+1)
+		d := depth[n]
+		x[n], y[n], tall[n] = 1+d*(boxW+gapX), 1+bottom[d], boxH+step*most[n]
+		bottom[d] += tall[n] + gapY
+		width, height = max(width, x[n]+boxW+1), max(height, y[n]+tall[n]+1)
 	}
 	var s strings.Builder
 	esc := template.HTMLEscapeString
 	fmt.Fprintf(&s, `<svg class="topology" role="img" width="%d" height="%d" viewBox="0 0 %d %d"><title>%s</title>`, width, height, width, height, esc(strings.TrimSpace(text)))
 	for _, w := range wires {
-		a, b := w.a, w.b
-		ifA, ifB := w.ifA, w.ifB
-		if x[a] > x[b] {
-			a, b, ifA, ifB = b, a, ifB, ifA
-		}
-		fmt.Fprintf(&s, `<line x1="%d" y1="%d" x2="%d" y2="%d"/>`, x[a]+boxW, y[a]+boxH/2, x[b], y[b]+boxH/2)
 		// The far end's own row tells wires that leave one box apart.
-		fmt.Fprintf(&s, `<text x="%d" y="%d" text-anchor="end">%s – %s</text>`, x[b]-6, y[b]+boxH/2-5, esc(ifA), esc(ifB))
+		at := y[w.b] + boxH/2 + step*w.nth
+		from := y[w.a] + tall[w.a]/2
+		if between[[2]string{w.a, w.b}] > 1 {
+			from = y[w.a] + boxH/2 + step*w.nth
+		}
+		fmt.Fprintf(&s, `<path d="M%d %dh18V%dH%d"/>`, x[w.a]+boxW, from, at, x[w.b])
+		fmt.Fprintf(&s, `<text x="%d" y="%d" text-anchor="end">%s – %s</text>`, x[w.b]-6, at-5, esc(w.ifA), esc(w.ifB))
 	}
 	for _, n := range names {
 		fmt.Fprintf(&s, `<rect x="%d" y="%d" width="%d" height="%d" rx="3"/><text x="%d" y="%d" text-anchor="middle">%s</text>`,
-			x[n], y[n], boxW, boxH, x[n]+boxW/2, y[n]+boxH/2+4, esc(n))
+			x[n], y[n], boxW, tall[n], x[n]+boxW/2, y[n]+tall[n]/2+4, esc(n))
 	}
 	s.WriteString("</svg>")
 	return s.String()

@@ -62,8 +62,12 @@ func TestPagesAreSmallAndQuick(t *testing.T) {
 
 func TestTopologyIsDrawn(t *testing.T) {
 	svg := drawTopology("host:veth1 ---- c1:eth0\nhost:veth2 ---- c2:eth0\n")
-	if strings.Count(svg, "<rect") != 3 || strings.Count(svg, "<line") != 2 {
+	if strings.Count(svg, "<rect") != 3 || strings.Count(svg, "<path") != 2 {
 		t.Errorf("drawn: %s", svg)
+	}
+	if got := drawTopology("h:a ---- c:a\nh:b ---- c:b\nh:a ---- c:a"); strings.Count(got, "<rect") != 2 || strings.Count(got, "<path") != 2 ||
+		strings.Count(got, "V17H") != 1 || strings.Count(got, "V37H") != 1 {
+		t.Errorf("two wires between two machines, one of them twice: %s", got)
 	}
 	if got := drawTopology("three hosts in a ring"); got != "" {
 		t.Errorf("drawn from a sentence: %s", got)

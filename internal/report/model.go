@@ -127,7 +127,8 @@ type Claim struct {
 	// Since is the first kernel release that keeps the claim, as "5.12".
 	Since string `json:"since,omitempty"`
 	Try   string `json:"try"`
-	// Topology is a drawing of the network the claim builds, as text.
+	// Topology is the network that the spec built: a line a wire, as
+	// "host:veth0 ---- container:eth0", or a drawing of another kind.
 	Topology string `json:"topology,omitempty"`
 }
 

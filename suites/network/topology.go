@@ -82,7 +82,9 @@ func (t *Topology) Wire(a *Host, nameA string, b *Host, nameB string) {
 	probe.AddLink.In(a.Agent, probe.Link{Kind: "veth", Name: nameA, Index: 100 + len(t.wires), Peer: nameB, PeerPID: b.PID()})
 	probe.Raise.In(a.Agent, nameA)
 	probe.Raise.In(b.Agent, nameB)
-	t.wires = append(t.wires, wire{a.Name + ":" + nameA, b.Name + ":" + nameB})
+	w := wire{a.Name + ":" + nameA, b.Name + ":" + nameB}
+	t.wires = append(t.wires, w)
+	claim.Wire(w.a, w.b)
 }
 
 // Bridge makes a bridge on a machine, raised, with the ports attached.
