@@ -72,7 +72,7 @@ func TestOptionsExist(t *testing.T) {
 	// Without the option above it an option does not stand in a configuration.
 	above := map[string]string{
 		"CONFIG_BRIDGE_NETFILTER": "CONFIG_NETFILTER_ADVANCED", "CONFIG_BRIDGE_VLAN_FILTERING": "CONFIG_VLAN_8021Q",
-		"CONFIG_IKCONFIG_PROC": "CONFIG_IKCONFIG", "CONFIG_CGROUP_BPF": "CONFIG_BPF_SYSCALL",
+		"CONFIG_NET_IPGRE": "CONFIG_NET_IPGRE_DEMUX", "CONFIG_IKCONFIG_PROC": "CONFIG_IKCONFIG", "CONFIG_CGROUP_BPF": "CONFIG_BPF_SYSCALL",
 	}
 	for o := range advice.Options {
 		if !known[o] && (above[o] == "" || known[above[o]+"=y"]) {

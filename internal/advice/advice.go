@@ -196,6 +196,8 @@ var Needs = map[string]string{
 	"a v2 controller that knows no thread mode":      enable("memory"),
 	"mnt namespaces":                                 "sysctl -w user.max_mnt_namespaces=15000, or, in a container, " + Seccomp.Mend,
 	"RLIMIT_NICE":                                    "ulimit -e 0 before bulkhead runs",
+	"bonding":                                        "modprobe bonding, as root of a machine that may have its interfaces",
+	"ip_gre":                                         "modprobe ip_gre, as root of a machine that may have its interfaces",
 	"/dev/null":                                      "mknod -m 666 /dev/null c 1 3",
 	"/proc/version":                                  "mount -t proc proc /proc",
 	"/proc/vmallocinfo":                              "mount -t proc proc /proc, or, in a container, docker run or podman run --security-opt systempaths=unconfined",

@@ -163,10 +163,7 @@ func Loaded(option string) Need {
 			case known && value == "":
 				return &advice.Lack{Why: option + " is not set", Mend: advice.Build(option)}
 			}
-			return &advice.Lack{
-				Why:  fmt.Sprintf("the module %s is not loaded, and loading it would make interfaces on the machine", module),
-				Mend: "modprobe " + module + ", as root of a machine that may have them",
-			}
+			return fmt.Errorf("the module %s is not loaded, and loading it would make interfaces on the machine", module)
 		},
 	}
 }
