@@ -30,10 +30,10 @@ func newProveCommand() *cobra.Command {
 		Short: "Show that claims can fail, by letting the kernel lie to them",
 		Long: `Run claims under a supervisor that misbehaves as a kernel with one bug would, one
 lie at a time, and say which claims notice which lie. A claim that notices none is
-a survivor. A claim is told the two most telling of the lies that it is known to
-notice, or with --all every one of those; --lie chooses lies by name, for the claims
-that are known to notice them, for the claims that are named too, or with --all for
-every claim.
+a survivor. A claim is told the most telling lie that it is known to notice, and the
+next as long as it notices none, or with --all every one that it is known to notice;
+--lie chooses lies by name, for the claims that are known to notice them, for the
+claims that are named too, or with --all for every claim.
 
 It needs ptrace(2) and seccomp(2), and no more rights than bulkhead run.
 

@@ -6,18 +6,18 @@ import (
 	"fmt"
 	"os/exec"
 	"runtime"
+	"slices"
 	"sort"
 	"strings"
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"bulkhead/internal/machine"
 	"bulkhead/internal/report"
 	"bulkhead/internal/run"
 )
-
-// telling is how many lies a claim is told by default.
-const telling = 2
 
 // probeName is the argv[0] of a worker that does nothing, to see whether one
 // can be traced here.
@@ -76,7 +76,8 @@ type Options struct {
 	// Claims are the IDs of the claims to prove.
 	Claims []string
 	// Lies are the lies to tell to the claims that are known to notice them; nil
-	// is for each claim the most telling of those that it is known to notice.
+	// is for each claim the most telling that it is known to notice, and the next
+	// as long as it notices none.
 	Lies []*Lie
 	// All tells every lie that a claim is known to notice, or Lies to every claim.
 	All     bool
@@ -114,24 +115,25 @@ func Prove(ctx context.Context, o Options) (*Proof, error) {
 	for _, id := range p.Claims {
 		passing[id] = true
 	}
-	pairs := o.pairs(passing)
-	if ctx.Err() != nil {
-		return nil, errors.New("interrupted")
+	caught := map[string]bool{}
+	expected := 0
+	tell := func(pairs []Pair) error {
+		expected += len(pairs)
+		return tellAll(ctx, o, pairs, func(pair Pair, _ account) {
+			p.Pairs = append(p.Pairs, pair)
+			caught[pair.Claim] = caught[pair.Claim] || pair.Outcome == Caught
+			if o.Progress != nil {
+				o.Progress(len(p.Pairs), expected, pair)
+			}
+		})
 	}
-	err = tellAll(ctx, o, pairs, func(pair Pair, _ account) {
-		p.Pairs = append(p.Pairs, pair)
-		if o.Progress != nil {
-			o.Progress(len(p.Pairs), len(pairs), pair)
-		}
-	})
+	if o.Lies != nil || o.All {
+		err = tell(o.pairs(passing))
+	} else {
+		err = p.tellUntilCaught(caught, tell)
+	}
 	if err != nil {
 		return nil, err
-	}
-	caught := map[string]bool{}
-	for _, pair := range p.Pairs {
-		if pair.Outcome == Caught {
-			caught[pair.Claim] = true
-		}
 	}
 	for _, id := range p.Claims {
 		if !caught[id] {
@@ -157,8 +159,26 @@ func Prove(ctx context.Context, o Options) (*Proof, error) {
 	return p, nil
 }
 
-// pairs are what is to be told to the claims, the most telling lies of a claim
-// first.
+// tellUntilCaught tells each claim the most telling lie that it is known to notice,
+// and one after the other the next to those that did not notice.
+func (p *Proof) tellUntilCaught(caught map[string]bool, tell func([]Pair) error) error {
+	for n := 0; ; n++ {
+		var pairs []Pair
+		for _, id := range p.Claims {
+			if lies := noticed().lies[id]; !caught[id] && n < len(lies) {
+				pairs = append(pairs, Pair{Lie: lies[n], Claim: id})
+			}
+		}
+		if len(pairs) == 0 {
+			return nil
+		}
+		if err := tell(pairs); err != nil {
+			return err
+		}
+	}
+}
+
+// pairs are what is to be told to the claims when the lies are chosen, or all.
 func (o Options) pairs(claims map[string]bool) []Pair {
 	var pairs []Pair
 	if o.Lies != nil {
@@ -179,36 +199,45 @@ func (o Options) pairs(claims map[string]bool) []Pair {
 		if !claims[id] {
 			continue
 		}
-		lies := noticed().lies[id]
-		if !o.All {
-			lies = lies[:min(len(lies), telling)]
-		}
-		for _, name := range lies {
+		for _, name := range noticed().lies[id] {
 			pairs = append(pairs, Pair{Lie: name, Claim: id})
 		}
 	}
 	return pairs
 }
 
+// busy are calls that every process makes all the time. A worker that stops at
+// them is slow, so what is told about them is told by workers of its own.
+var busy = []uintptr{unix.SYS_READ, unix.SYS_WRITE, unix.SYS_OPENAT, unix.SYS_STATX, unix.SYS_SENDTO, unix.SYS_SENDMSG, unix.SYS_RECVFROM, unix.SYS_RECVMSG, unix.SYS_WAIT4}
+
+func isBusy(p Pair) bool {
+	l, ok := ByName(p.Lie)
+	return ok && slices.ContainsFunc(busy, l.concerns)
+}
+
 // tellAll tells each pair's lie to its claim, and calls found for each with the
 // supervisor's account. Claims run once in a round, so there are as many rounds
-// as one claim has pairs.
+// as one claim has pairs, of each kind.
 func tellAll(ctx context.Context, o Options, pairs []Pair, found func(Pair, account)) error {
-	for len(pairs) > 0 {
-		round, ids := plan{}, []string{}
-		var rest []Pair
-		for _, pair := range pairs {
-			if _, has := round[pair.Claim]; has {
-				rest = append(rest, pair)
-				continue
+	seldom := slices.DeleteFunc(slices.Clone(pairs), isBusy)
+	often := slices.DeleteFunc(slices.Clone(pairs), func(p Pair) bool { return !isBusy(p) })
+	for _, left := range [][]Pair{seldom, often} {
+		for len(left) > 0 {
+			round, ids := plan{}, []string{}
+			var rest []Pair
+			for _, pair := range left {
+				if _, has := round[pair.Claim]; has {
+					rest = append(rest, pair)
+					continue
+				}
+				round[pair.Claim] = pair.Lie
+				ids = append(ids, pair.Claim)
 			}
-			round[pair.Claim] = pair.Lie
-			ids = append(ids, pair.Claim)
+			if err := tellRound(ctx, o, ids, round, found); err != nil {
+				return err
+			}
+			left = rest
 		}
-		if err := tellRound(ctx, o, ids, round, found); err != nil {
-			return err
-		}
-		pairs = rest
 	}
 	return nil
 }
