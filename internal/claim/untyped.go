@@ -149,4 +149,10 @@ var Untyped = map[string]string{
 	"user/user-keyring-is-per-namespace":                    "would leave a key in the keyring of the machine's root",
 
 	"network/route-reverse-path-filter-drops-spoofed-sources": "needs a counter read before and after",
+	"ns/setns-pidfd-needs-ptrace-access":                      "needs setns(2) with a PID descriptor",
+	"pid/choosing-pids-needs-capability":                      "needs clone3(2)",
+	"user/creation-resets-securebits-and-bounding-set":        "needs prctl(2) around unshare(2)",
+	"user/file-handles-open-nothing":                          "needs open_by_handle_at(2)",
+	"user/map-needs-capability-in-namespace":                  "needs capset(2) between unshare(2) and the write",
+	"user/socket-credentials-translated":                      "needs getsockopt(2)",
 }

@@ -1,6 +1,8 @@
 package namespaces
 
 import (
+	"encoding/binary"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -443,7 +445,7 @@ var _ = claim.It(claim.Claim{
 
 var _ = claim.It(claim.Claim{
 	ID:       "net/creating-devices-needs-cap-net-admin",
-	Text:     "Creating a device needs CAP_NET_ADMIN in the user namespace owning the network namespace, which an unprivileged user gets by making both.",
+	Text:     "Creating a device, and raising or lowering one, needs CAP_NET_ADMIN in the user namespace owning the network namespace, which an unprivileged user gets by making both.",
 	Source:   claim.Sources{claim.Man("user_namespaces(7)", "Effect of capabilities"), claim.Man("capabilities(7)", "")},
 	Needs:    claim.Needs{vethNeed, claim.Namespace(namespace.User)},
 	Contrast: "works in an own user+net namespace",
@@ -455,9 +457,19 @@ var _ = claim.It(claim.Claim{
 	_, refused := probe.AddLink.Try(user.Agent(ctx), probe.Link{Kind: "bridge", Name: "br9"})
 	owner := harness.Start(ctx, harness.Under(host), harness.New(namespace.User, namespace.Network))
 	_, allowed := probe.AddLink.Try(owner.Agent(ctx), probe.Link{Kind: "bridge", Name: "br9"})
-	claim.Evidence("root of a user namespace in the host's network namespace: %v; in its own: %v", refused, allowed)
+	raise := func(sb *harness.Sandbox) error {
+		request := make([]byte, 40)
+		copy(request, "lo")
+		binary.NativeEndian.PutUint16(request[16:], unix.IFF_UP|unix.IFF_RUNNING)
+		_, err := sb.Ioctl(harness.Got(sb.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)), unix.SIOCSIFFLAGS, request)
+		return err
+	}
+	raiseRefused, raiseAllowed := raise(user), raise(owner)
+	claim.Evidence("root of a user namespace in the host's network namespace: %v, raising lo: %v; in its own: %v, %v", refused, raiseRefused, allowed, raiseAllowed)
 	Expect(refused).To(harness.FailWith(unix.EPERM), "root of a user namespace adding a device to the host's network namespace")
+	Expect(raiseRefused).To(harness.FailWith(unix.EPERM), "root of a user namespace raising lo of the host's network namespace")
 	Expect(allowed).NotTo(HaveOccurred(), "contrast: in an own user and network namespace")
+	Expect(raiseAllowed).NotTo(HaveOccurred(), "contrast: raising lo in an own user and network namespace")
 })
 
 var _ = claim.It(claim.Claim{
@@ -526,7 +538,7 @@ var _ = claim.It(claim.Claim{
 
 var _ = claim.It(claim.Claim{
 	ID:       "net/raw-sockets-need-cap-net-raw",
-	Text:     "Raw ICMP sockets need CAP_NET_RAW; ping_group_range only opens ICMP datagram sockets.",
+	Text:     "Raw ICMP sockets and packet sockets need CAP_NET_RAW; ping_group_range only opens ICMP datagram sockets.",
 	Source:   claim.Sources{claim.Man("capabilities(7)", "CAP_NET_RAW"), claim.Man("icmp(7)", "")},
 	Needs:    claim.Needs{netNeed, claim.Root, claim.File("/proc/sys/net/ipv4/ping_group_range", "CONFIG_INET", "CONFIG_SYSCTL")},
 	Contrast: "after widening the range the datagram socket opens, raw stays EPERM",
@@ -552,4 +564,12 @@ var _ = claim.It(claim.Claim{
 	Expect(rawWide).To(harness.FailWith(unix.EPERM), "a raw ICMP socket with the range widened")
 	Expect(datagramWide).To(Succeed(), "contrast: an ICMP datagram socket with the range widened")
 	Expect(open(host, unix.SOCK_RAW)).To(Succeed(), "contrast: root opening a raw socket")
+	_, packet := nobody.Socket(unix.AF_PACKET, unix.SOCK_RAW, 0)
+	_, rootPacket := host.Socket(unix.AF_PACKET, unix.SOCK_RAW, 0)
+	claim.Evidence("packet socket: nobody %v, root %v", packet, rootPacket)
+	// A kernel without CONFIG_PACKET has none for anybody.
+	if !errors.Is(rootPacket, unix.EAFNOSUPPORT) {
+		Expect(packet).To(harness.FailWith(unix.EPERM), "nobody opening a packet socket")
+		Expect(rootPacket).NotTo(HaveOccurred(), "contrast: root opening a packet socket")
+	}
 })

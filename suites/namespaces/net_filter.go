@@ -78,3 +78,24 @@ var _ = claim.It(claim.Claim{
 	Expect(byPolicy).To(harness.FailWith(unix.EPERM), "a packet where the policy of ip_tables' OUTPUT chain drops it")
 	Expect(sendUDP(host)).To(Succeed(), "a packet in the creator's namespace, the ip_tables policy being another's")
 })
+
+var _ = claim.It(claim.Claim{
+	ID:       "net/firewall-needs-cap-net-admin",
+	Text:     "Firewall rules can be changed only with CAP_NET_ADMIN in the user namespace owning the network namespace (EPERM).",
+	Source:   claim.Sources{claim.Man("capabilities(7)", "CAP_NET_ADMIN"), claim.Man("user_namespaces(7)", "Effect of capabilities within a user namespace")},
+	Needs:    claim.Needs{netNeed, nftNeed, claim.Namespace(namespace.User)},
+	Contrast: "works in an own user and network namespace",
+	Try:      "unshare --user --map-root-user nft add table ip x; unshare --user --map-root-user --net sh -c 'nft add table ip x; nft list tables'",
+	Shows:    "Error: …\n…\ntable ip x",
+}, func(ctx SpecContext) {
+	host := harness.Start(ctx, harness.New(namespace.Network))
+	foreign := harness.Start(ctx, harness.Under(host), harness.New(namespace.User))
+	_, refused := probe.DropOutput.Try(foreign.Agent(ctx), "refused")
+	owner := harness.Start(ctx, harness.Under(host), harness.New(namespace.User, namespace.Network))
+	_, allowed := probe.DropOutput.Try(owner.Agent(ctx), "allowed")
+	tables := probe.FilterTables.In(host.Agent(ctx), probe.None{})
+	claim.Evidence("root of a user namespace in the host's network namespace: %v, tables there then: %v; in its own: %v", refused, tables, allowed)
+	Expect(refused).To(harness.FailWith(unix.EPERM), "root of a user namespace adding a rule to the host's network namespace")
+	Expect(tables).To(BeEmpty(), "tables of the host's network namespace after the refused rule")
+	Expect(allowed).NotTo(HaveOccurred(), "contrast: in an own user and network namespace")
+})

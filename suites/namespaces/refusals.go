@@ -138,8 +138,8 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Man("setns(2)", "DESCRIPTION"), claim.Man("user_namespaces(7)", "Interaction of user namespaces and other types of namespaces")},
 	Needs:    claim.Needs{userNeed},
 	Contrast: "one that the own user namespace owns can be joined",
-	Try:      "for o in mount uts ipc net cgroup; do unshare --user --map-root-user nsenter --$o=/proc/$$/ns/${o/mount/mnt} true; done; unshare --user --map-root-user --uts nsenter --uts=/proc/self/ns/uts echo joined",
-	Shows:    "nsenter: …\nnsenter: …\nnsenter: …\nnsenter: …\nnsenter: …\njoined",
+	Try:      "for o in uts ipc net cgroup; do unshare --user --map-root-user nsenter --$o=/proc/$$/ns/$o true; done; unshare --user --map-root-user --uts nsenter --uts=/proc/self/ns/uts echo joined",
+	Shows:    "nsenter: …\nnsenter: …\nnsenter: …\nnsenter: …\njoined",
 }, func(ctx SpecContext) {
 	host := harness.Start(ctx)
 	for _, t := range offered(ctx) {
