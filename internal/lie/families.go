@@ -70,6 +70,7 @@ var callNumbers = map[string]uintptr{
 	"setxattr": unix.SYS_SETXATTR, "getxattr": unix.SYS_GETXATTR, "truncate": unix.SYS_TRUNCATE, "ftruncate": unix.SYS_FTRUNCATE,
 	"fallocate": unix.SYS_FALLOCATE, "statfs": unix.SYS_STATFS, "getcwd": unix.SYS_GETCWD, "faccessat": unix.SYS_FACCESSAT,
 	"name_to_handle_at": unix.SYS_NAME_TO_HANDLE_AT, "open_by_handle_at": unix.SYS_OPEN_BY_HANDLE_AT, "openat2": unix.SYS_OPENAT2,
+	"swapon": unix.SYS_SWAPON, "swapoff": unix.SYS_SWAPOFF, "acct": unix.SYS_ACCT,
 	"socket": unix.SYS_SOCKET, "bind": unix.SYS_BIND, "listen": unix.SYS_LISTEN, "connect": unix.SYS_CONNECT, "accept4": unix.SYS_ACCEPT4,
 	"setsockopt": unix.SYS_SETSOCKOPT, "getsockopt": unix.SYS_GETSOCKOPT, "getsockname": unix.SYS_GETSOCKNAME, "ioctl": unix.SYS_IOCTL,
 	"shmget": unix.SYS_SHMGET, "shmctl": unix.SYS_SHMCTL, "shmat": unix.SYS_SHMAT, "semget": unix.SYS_SEMGET, "semctl": unix.SYS_SEMCTL, "semop": unix.SYS_SEMOP,
