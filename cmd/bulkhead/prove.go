@@ -177,7 +177,7 @@ func proofStatus(p *lie.Proof, chosen, everywhere bool) int {
 		}
 	}
 	for _, pair := range p.Pairs {
-		if !everywhere && (pair.Outcome == lie.NeverTold || pair.Outcome == lie.Missed && !chosen) {
+		if !everywhere && pair.Outcome == lie.NeverTold {
 			status = 1
 		}
 	}

@@ -123,7 +123,7 @@ func TestToldLieIsCaught(t *testing.T) {
 		{"proc-mount-of-outer-pidns", "proc/instance-bound-to-mounters-pid-ns", "PID"},
 		{"netlink:newaddr:elsewhere", "network/veth-carries-packets-both-ways", "reply"},
 		{"packets:halved", "network/veth-carries-packets-both-ways", "reply"},
-		{"ipc-never-ends", "ipc/objects-die-with-namespace", "last member has exited"},
+		{"ipc-never-ends", "ipc/objects-die-with-namespace", "has exited"},
 	} {
 		p := proveOne(t, c.lie, c.id)
 		pair := p.Pairs[0]
