@@ -102,4 +102,5 @@ $(call fixture,%): fixtures/build/main.go go.mod
 	go run ./fixtures/build -arch $* -o $@
 
 .SECONDARY:
+.PHONY: FORCE
 FORCE:

@@ -26,7 +26,7 @@ import (
 )
 
 // settleTime bounds every wait for the end of something that was killed.
-const settleTime = 5 * time.Second
+var settleTime = Scaled(5 * time.Second)
 
 // Stage is the private set of namespaces that holds the host side of every
 // spec: its own mounts (private, with a tmpfs at Scratch), PIDs, network, host

@@ -41,7 +41,7 @@ func (f *vmFlags) register(fl *pflag.FlagSet) {
 	fl.StringVar(&f.append, "append", "", "`WORDS` to add to the kernel's command line")
 	fl.StringVar(&f.accel, "accel", "auto", "auto, kvm, hvf or tcg (software emulation)")
 	fl.IntVar(&f.memory, "memory", vm.DefaultMemory, "the guest's memory in `MiB`")
-	fl.IntVar(&f.smp, "smp", 0, "the guest's processors (default 1 with emulation, else up to 4)")
+	fl.IntVar(&f.smp, "smp", 0, "the guest's processors (default 2 with emulation, else up to 4)")
 	fl.DurationVar(&f.timeout, "timeout", vm.DefaultTimeout, "what the guest may take in all")
 }
 
@@ -259,7 +259,8 @@ func guestShell() int {
 		return 3
 	}
 	fmt.Println("bulkhead is /bin/bulkhead; Ctrl-A X ends the machine")
-	err := unix.Exec("/bin/sh", []string{"sh"}, os.Environ())
+	// By its path, through which it finds out which of its programs it is.
+	err := unix.Exec("/bin/sh", []string{"/bin/sh"}, os.Environ())
 	fmt.Fprintln(os.Stderr, "bulkhead: start /bin/sh:", err)
 	return 3
 }

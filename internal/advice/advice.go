@@ -51,6 +51,7 @@ var Options = map[string]Option{
 	"CONFIG_FHANDLE":                        {general + "open by fhandle syscalls", ""},
 	"CONFIG_KEYS":                           {"Security options > Enable access key retention support", ""},
 	"CONFIG_MACVLAN":                        {devices + "MAC-VLAN support", "macvlan"},
+	"CONFIG_MULTIUSER":                      {general + "Configure standard kernel features (expert users) > Multiple users, groups and capabilities support", ""},
 	"CONFIG_NET":                            {"Networking support", ""},
 	"CONFIG_NETFILTER_XT_NAT":               {netfilter + "Core Netfilter Configuration > Netfilter Xtables support > \"SNAT and DNAT\" targets support", "xt_nat"},
 	"CONFIG_NETFILTER_XT_TARGET_MASQUERADE": {netfilter + "Core Netfilter Configuration > Netfilter Xtables support > MASQUERADE target support", "xt_MASQUERADE"},

@@ -46,13 +46,13 @@ func TestAnOptionThatIsOffIsNamedWithItsMenu(t *testing.T) {
 			}
 		}
 		configured(t, append(lines, "# "+option+" is not set")...)
-		reason, remedy, offered := need.judge(unix.EOPNOTSUPP)
+		reason, remedy, offered := need.Judge(unix.EOPNOTSUPP)
 		if reason != option+" is not set" || remedy != "a kernel built with "+option+" ("+about.Menu+")" || offered {
 			t.Errorf("%s off: %q, mended by %q, offered %v", option, reason, remedy, offered)
 		}
 		// With the option the kernel refuses what it says it has.
 		configured(t, others...)
-		if _, _, offered := need.judge(unix.EOPNOTSUPP); !offered {
+		if _, _, offered := need.Judge(unix.EOPNOTSUPP); !offered {
 			t.Errorf("%s on, and a refusal is no failure", option)
 		}
 	}
@@ -64,7 +64,7 @@ func TestAModuleThatIsNotLoadedIsNamed(t *testing.T) {
 			continue
 		}
 		configured(t, option+"=m")
-		reason, remedy, offered := Need{Name: "a feature", Options: []string{option}}.judge(unix.EOPNOTSUPP)
+		reason, remedy, offered := Need{Name: "a feature", Options: []string{option}}.Judge(unix.EOPNOTSUPP)
 		want := "modprobe " + about.Module + ", as root of the machine itself"
 		if !kernel.ModuleInstalled(about.Module) {
 			want = "install the modules of this kernel: /lib/modules/" + kernel.ReleaseName() + " has no " + about.Module

@@ -218,12 +218,3 @@ func Evidence(format string, args ...any) {
 func Wire(a, b string) {
 	ginkgo.AddReportEntry(wireEntry, a+" ---- "+b, ginkgo.ReportEntryVisibilityNever)
 }
-
-// Scaled is a bound on real time for a machine at full speed, ten times as
-// long where BULKHEAD_SLOW is set, as it is under emulation.
-func Scaled(d time.Duration) time.Duration {
-	if os.Getenv("BULKHEAD_SLOW") != "" {
-		return 10 * d
-	}
-	return d
-}

@@ -199,7 +199,7 @@ func (needs Needs) Check(ctx context.Context) {
 		if why := harness.Stayed(); why != "" {
 			ginkgo.Fail(fmt.Sprintf("%s; then: %s: %v", why, n.Name, err), 1)
 		}
-		reason, remedy, offered := n.judge(err)
+		reason, remedy, offered := n.Judge(err)
 		if offered {
 			ginkgo.Fail(fmt.Sprintf("%s: %s, yet the kernel refuses it: %v", n.Name, reason, err), 1)
 		}
@@ -231,7 +231,7 @@ func (needs Needs) blame(stage error) {
 		return
 	}
 	about := Namespace(refused.Type)
-	if reason, _, offered := about.judge(refused); offered && needs.has(about.Name) {
+	if reason, _, offered := about.Judge(refused); offered && needs.has(about.Name) {
 		ginkgo.Fail(fmt.Sprintf("%s, yet the kernel refuses it: %v", reason, refused), 2)
 	}
 }
@@ -241,9 +241,10 @@ func (needs Needs) has(name string) bool {
 	return slices.ContainsFunc(needs, func(n Need) bool { return n.Name == name })
 }
 
-// judge tells a feature that is not offered from one that is refused although
-// the kernel's own configuration, or its release, has it.
-func (n Need) judge(err error) (reason, remedy string, offered bool) {
+// Judge tells a feature that is not offered from one that is refused although
+// the kernel's own configuration, or its release, has it. err is what
+// trying it gave.
+func (n Need) Judge(err error) (reason, remedy string, offered bool) {
 	var lack *advice.Lack
 	if errors.As(err, &lack) {
 		return err.Error(), lack.Mend, false

@@ -200,6 +200,10 @@ func judgeWire(c *report.Claim, hosts [2]Host, passed [][]byte) {
 	}
 	c.Evidence = append(c.Evidence, fmt.Sprintf("%d frames on the segment; between the containers, wrapped: %d from %s, %d from %s",
 		len(passed), wrapped[0], hosts[0].release(), wrapped[1], hosts[1].release()))
+	if c.Verdict == report.Skip || c.Verdict == report.Fail {
+		// A kernel has no VXLAN, so that nothing could pass.
+		return
+	}
 	settle(c, report.Pass, "")
 	switch {
 	case len(wrong) > 0:

@@ -2,6 +2,7 @@ package peer
 
 import (
 	"encoding/json"
+	"errors"
 	"net"
 	"strings"
 	"testing"
@@ -98,5 +99,42 @@ func TestLostHostIsBroken(t *testing.T) {
 		if c.Verdict != report.Broken || !strings.Contains(c.Reason, "panic") {
 			t.Errorf("%s: %s %q", c.ID, c.Verdict, c.Reason)
 		}
+	}
+}
+
+func TestKernelWithoutVXLANIsSkipped(t *testing.T) {
+	lacks := func(reason string) (lines []json.RawMessage) {
+		for _, c := range all {
+			lines = append(lines, said(finding{ID: c.ID, Verdict: report.Skip, Reason: reason})...)
+		}
+		return lines
+	}
+	const reason = "CONFIG_VXLAN is not set"
+	for _, c := range Judge([2]Host{{Name: "a", Lines: lacks(reason)}, {Name: "b", Lines: lacks("the other kernel: " + reason)}}, nil) {
+		if c.Verdict != report.Skip || !strings.HasPrefix(c.Reason, "a -> b: "+reason) {
+			t.Errorf("%s: %s %q", c.ID, c.Verdict, c.Reason)
+		}
+	}
+}
+
+// TestMeetingCarriesALack lets one host say what its kernel lacks where the
+// other waits for it.
+func TestMeetingCarriesALack(t *testing.T) {
+	a, err := newMeeting("127.0.0.2", "127.0.0.3")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := newMeeting("127.0.0.3", "127.0.0.2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := make(chan error, 1)
+	go func() { told <- b.tell(&lack{report.Skip, "CONFIG_VXLAN is not set"}) }()
+	var missing *lack
+	if err := a.at("set up"); !errors.As(err, &missing) || missing.Verdict != report.Skip || missing.Reason != "the other kernel: CONFIG_VXLAN is not set" {
+		t.Fatalf("%v", err)
+	}
+	if err := <-told; err != nil {
+		t.Fatal(err)
 	}
 }

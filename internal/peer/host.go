@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"bulkhead/harness/probe"
+	"bulkhead/internal/claim"
 	"bulkhead/internal/kernel"
 	"bulkhead/internal/report"
 )
@@ -145,12 +146,54 @@ func newContainer() (*remote, error) {
 	return &remote{cmd.Process.Pid, json.NewEncoder(in), json.NewDecoder(bufio.NewReader(out))}, nil
 }
 
+// lack is that one of the kernels has not what the claims are about. Both hosts
+// give it as the verdict on all of them.
+type lack struct {
+	Verdict report.Verdict `json:"verdict"`
+	Reason  string         `json:"reason"`
+}
+
+func (l *lack) Error() string { return l.Reason }
+
+// device makes an interface of a kind that a kernel may be without.
+func device(l probe.Link, option string) {
+	_, err := probe.AddLink.Try(here{}, l)
+	if !errors.Is(err, unix.EOPNOTSUPP) {
+		if err != nil {
+			panic(err)
+		}
+		return
+	}
+	reason, _, offered := claim.Need{Name: l.Kind, Options: []string{option}}.Judge(err)
+	if offered {
+		panic(&lack{report.Fail, fmt.Sprintf("%s, yet the kernel refuses it: %v", reason, err)})
+	}
+	panic(&lack{report.Skip, reason})
+}
+
 // host is a machine of the article's second part. What cannot be set up is an
 // error; what the claims are about is a finding.
 func host(number string, lines *json.Encoder) (err error) {
+	var meet *meeting
 	defer func() {
-		if r := recover(); r != nil {
+		var missing *lack
+		switch r := recover().(type) {
+		case nil:
+			if !errors.As(err, &missing) {
+				return
+			}
+		case *lack:
+			missing = r
+			if err = meet.tell(missing); err != nil {
+				return
+			}
+		default:
 			err = fmt.Errorf("set up: %v", r)
+			return
+		}
+		err = nil
+		for _, c := range all {
+			err = errors.Join(err, lines.Encode(finding{ID: c.ID, Verdict: missing.Verdict, Reason: missing.Reason}))
 		}
 	}()
 	n, err := strconv.Atoi(number)
@@ -161,21 +204,20 @@ func host(number string, lines *json.Encoder) (err error) {
 		return err
 	}
 	me, other := here{}, 3-n
-	meet, err := newMeeting(address(n), address(other))
-	if err != nil {
+	if meet, err = newMeeting(address(n), address(other)); err != nil {
 		return err
 	}
 	c, err := newContainer()
 	if err != nil {
 		return err
 	}
-	probe.AddLink.In(me, probe.Link{Kind: "veth", Name: "veth0", Peer: "passing"})
+	device(probe.Link{Kind: "veth", Name: "veth0", Peer: "passing"}, "CONFIG_VETH")
 	probe.MoveLink.In(me, probe.Move{Name: "passing", PID: c.pid})
 	probe.SetLink.In(c, probe.Change{Name: "passing", Rename: "eth0"})
 	probe.AddAddress.In(c, probe.Address{Link: "eth0", CIDR: inside(n) + "/24"})
-	probe.AddLink.In(me, probe.Link{Kind: "bridge", Name: "br0"})
+	device(probe.Link{Kind: "bridge", Name: "br0"}, "CONFIG_BRIDGE")
 	probe.SetMaster.In(me, probe.Attach{Name: "veth0", Master: "br0"})
-	probe.AddLink.In(me, probe.Link{Kind: "vxlan", Name: "vxlan0", ID: vni, Local: address(n), Remote: address(other), Port: 4789, Parent: segmentLink(me, n)})
+	device(probe.Link{Kind: "vxlan", Name: "vxlan0", ID: vni, Local: address(n), Remote: address(other), Port: 4789, Parent: segmentLink(me, n)}, "CONFIG_VXLAN")
 	for _, l := range []string{"lo", "eth0"} {
 		probe.Raise.In(c, l)
 	}
@@ -320,26 +362,34 @@ func newMeeting(own, other string) (*meeting, error) {
 	return m, nil
 }
 
+// lacking begins the word of a host whose kernel has not what the claims are
+// about.
+const lacking = "lacking "
+
+// tell tells the other host what this one's kernel lacks, and hears it out.
+func (m *meeting) tell(l *lack) error {
+	raw, err := json.Marshal(lack{l.Verdict, "the other kernel: " + l.Reason})
+	if err != nil {
+		return err
+	}
+	deadline := time.Now().Add(patience)
+	if err := m.say(lacking+string(raw), deadline); err != nil {
+		return err
+	}
+	select {
+	case <-m.arrivals:
+		return nil
+	case <-time.After(time.Until(deadline)):
+		return fmt.Errorf("the other host said nothing in %s", patience)
+	}
+}
+
 // at tells the other host that this one is here, and waits for it to say so.
+// The error is a *lack when the other says that instead.
 func (m *meeting) at(point string) error {
 	deadline := time.Now().Add(patience)
-	for {
-		conn, err := net.DialTimeout("tcp", m.other, 5*time.Second)
-		if err == nil {
-			_, err = fmt.Fprintln(conn, point)
-			// It hangs up once it has heard.
-			_ = conn.SetReadDeadline(deadline)
-			_, _ = conn.Read(make([]byte, 1))
-			conn.Close()
-			if err == nil {
-				break
-			}
-		}
-		if time.Now().After(deadline) {
-			return fmt.Errorf("the other host was not reached in %s (%s): %w", patience, point, err)
-		}
-		// It may not be up yet.
-		time.Sleep(100 * time.Millisecond)
+	if err := m.say(point, deadline); err != nil {
+		return err
 	}
 	for {
 		select {
@@ -347,8 +397,37 @@ func (m *meeting) at(point string) error {
 			if word == point {
 				return nil
 			}
+			if raw, ok := strings.CutPrefix(word, lacking); ok {
+				l := &lack{}
+				if err := json.Unmarshal([]byte(raw), l); err != nil {
+					return err
+				}
+				return l
+			}
 		case <-time.After(time.Until(deadline)):
 			return fmt.Errorf("the other host did not get there in %s: %s", patience, point)
 		}
+	}
+}
+
+// say tells the other host a word.
+func (m *meeting) say(word string, deadline time.Time) error {
+	for {
+		conn, err := net.DialTimeout("tcp", m.other, 5*time.Second)
+		if err == nil {
+			_, err = fmt.Fprintln(conn, word)
+			// It hangs up once it has heard.
+			_ = conn.SetReadDeadline(deadline)
+			_, _ = conn.Read(make([]byte, 1))
+			conn.Close()
+			if err == nil {
+				return nil
+			}
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("the other host was not reached in %s (%s): %w", patience, word, err)
+		}
+		// It may not be up yet.
+		time.Sleep(100 * time.Millisecond)
 	}
 }

@@ -82,7 +82,13 @@ func (s spec) argv(program string) []string {
 	m := machines[s.kernel.Arch]
 	argv := append([]string{program}, m.args...)
 	if s.accel == "tcg" {
-		argv = append(argv, "-accel", "tcg,thread=single")
+		// A thread for each processor: the guest's work is spread over the
+		// host's.
+		thread := "multi"
+		if s.smp == 1 {
+			thread = "single"
+		}
+		argv = append(argv, "-accel", "tcg,thread="+thread)
 		argv = append(argv, m.tcg...)
 	} else {
 		argv = append(argv, "-accel", s.accel)

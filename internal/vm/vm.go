@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"bulkhead/harness"
 	"bulkhead/internal/report"
 	"bulkhead/internal/vm/guest"
 )
@@ -30,7 +31,8 @@ type Options struct {
 	Append string
 	// MemoryMiB is the guest's memory; 0 is DefaultMemory.
 	MemoryMiB int
-	// SMP is the number of processors; 0 is one with emulation, else up to 4.
+	// SMP is the number of processors; 0 is DefaultSMP with emulation, else up
+	// to 4.
 	SMP int
 	// Timeout is what the guest may take in all; 0 is DefaultTimeout.
 	Timeout time.Duration
@@ -52,12 +54,12 @@ type Options struct {
 	Program string
 }
 
-// SlowVariable is set in the environment of a guest that is emulated.
-const SlowVariable = "BULKHEAD_SLOW"
-
 const (
 	// DefaultMemory is the guest's memory in MiB.
 	DefaultMemory = 512
+	// DefaultSMP is the number of an emulated guest's processors: the fewest
+	// with which everything can be verified.
+	DefaultSMP = 2
 	// DefaultTimeout is what a guest may take.
 	DefaultTimeout = 30 * time.Minute
 	// DefaultSilence is how long a guest may say nothing.
@@ -129,7 +131,7 @@ func Run(ctx context.Context, o Options) (*Outcome, error) {
 	boot := func(accel string) (*Outcome, error) {
 		job := o.Job
 		if accel == "tcg" {
-			job.Env = append(job.Env[:len(job.Env):len(job.Env)], SlowVariable+"=1")
+			job.Env = append(job.Env[:len(job.Env):len(job.Env)], harness.SlowVariable+"=1")
 		}
 		last, err := jobArchive(program, job, files)
 		if err != nil {
@@ -145,9 +147,9 @@ func Run(ctx context.Context, o Options) (*Outcome, error) {
 		s := spec{kernel: o.Kernel, initramfs: initramfs, accel: accel, memory: o.MemoryMiB, smp: o.SMP, append: o.Append,
 			ethernet: o.Ethernet, terminal: o.Job.Terminal}
 		if s.smp == 0 {
-			s.smp = 1
+			s.smp = DefaultSMP
 			if accel != "tcg" {
-				s.smp = min(4, runtime.NumCPU())
+				s.smp = min(4, max(DefaultSMP, runtime.NumCPU()))
 			}
 		}
 		return watch(ctx, s, o)

@@ -13,7 +13,7 @@ import (
 )
 
 // settle bounds the wait for what a signal causes.
-const settle = 5 * time.Second
+var settle = harness.Scaled(5 * time.Second)
 
 // statusField is a field of /proc/PID/status, "" without one.
 func statusField(reader *harness.Sandbox, pid int, field string) string {

@@ -19,12 +19,11 @@ import (
 	"bulkhead/internal/kernel"
 )
 
-const (
-	// pollTime is between two looks at what the kernel changes by itself.
-	pollTime = 2 * time.Millisecond
-	// destroyTime bounds the wait for the end of a network namespace.
-	destroyTime = 10 * time.Second
-)
+// pollTime is between two looks at what the kernel changes by itself.
+const pollTime = 2 * time.Millisecond
+
+// destroyTime bounds the wait for the end of a network namespace.
+var destroyTime = harness.Scaled(10 * time.Second)
 
 func le32(b []byte) uint32 { return binary.NativeEndian.Uint32(b) }
 func le64(b []byte) uint64 { return binary.NativeEndian.Uint64(b) }

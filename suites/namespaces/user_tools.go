@@ -78,6 +78,23 @@ var newPrivileges = claim.Need{
 	},
 }
 
+// setUserID is that set-user-ID programs work at all, as they do on a machine
+// with more than one user. A sandboxed kernel may switch them off.
+var setUserID = claim.Need{
+	Name: "set-user-ID programs",
+	Try: func(ctx context.Context) error {
+		host := harness.Start(ctx)
+		cat := copyCat(ctx, host)
+		harness.Must(host.Chown(cat, 5, 5))
+		harness.Must(host.Chmod(cat, 0o4755))
+		if uid := euidAfterExec(ctx, become(harness.Start(ctx), user), cat); uid != "5" {
+			return fmt.Errorf("one of UID 5, executed by UID %d in the initial user namespace, runs as UID %s", user, uid)
+		}
+		return nil
+	},
+	Options: []string{"CONFIG_MULTIUSER"},
+}
+
 // ordinary starts a process of an ordinary user without capabilities. On the
 // stage of an ordinary user, who has no second ID, it is in a user namespace
 // in which that user's ID reads 1000.

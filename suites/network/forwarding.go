@@ -37,7 +37,7 @@ var _ = claim.It(claim.Claim{
 	// The word of the host comes after the packet it is about: a later one is
 	// then refused at once.
 	var big probe.Reply
-	for deadline := time.Now().Add(replyTime * time.Millisecond); big.Problem == "" && big.From == "" && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(time.Duration(replyTime) * time.Millisecond); big.Problem == "" && big.From == "" && time.Now().Before(deadline); {
 		big = ping(probe.Echo{Dst: "192.0.2.2", Size: 1200, DontFragment: true, Within: 100})
 	}
 	split := ping(probe.Echo{Dst: "192.0.2.2", Size: 1200, Within: replyTime})

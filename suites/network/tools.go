@@ -20,12 +20,11 @@ import (
 	"bulkhead/internal/claim"
 )
 
-const (
-	// pollTime is between two looks at what the kernel changes by itself.
-	pollTime = 2 * time.Millisecond
-	// linkTime bounds the wait for the kernel's link watch work.
-	linkTime = 5 * time.Second
-)
+// pollTime is between two looks at what the kernel changes by itself.
+const pollTime = 2 * time.Millisecond
+
+// linkTime bounds the wait for the kernel's link watch work.
+var linkTime = harness.Scaled(5 * time.Second)
 
 // once is try, remembered for the stage that it was tried on. That time ran out
 // is no answer, and neither is a panic.

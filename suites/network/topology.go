@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -121,7 +122,7 @@ func (h *Host) Link(name string) probe.Link {
 
 // replyTime is how long a reply that must come may take, in milliseconds, on a
 // busy machine; a reply that is there is seen at once.
-const replyTime = 5000
+var replyTime = int(harness.Scaled(5 * time.Second).Milliseconds())
 
 // reaches pings until a reply comes; it says whether one did.
 func (h *Host) reaches(address string) bool {

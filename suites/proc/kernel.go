@@ -300,6 +300,6 @@ var _ = claim.It(claim.Claim{
 	random := harness.Got(host.ReadFile("/proc/sys/kernel/random/uuid"))
 	claim.Evidence("fastest of five: %v; boot_id %s inside and %s outside", fastest.Round(time.Millisecond), strings.TrimSpace(inside), strings.TrimSpace(outside))
 	Expect(inside).To(Equal(outside), "boot_id inside and outside: no kernel was booted")
-	Expect(fastest).To(BeNumerically("<", claim.Scaled(250*time.Millisecond)), "the fastest of five starts of a program in six new namespaces")
+	Expect(fastest).To(BeNumerically("<", harness.Scaled(250*time.Millisecond)), "the fastest of five starts of a program in six new namespaces")
 	Expect(random).NotTo(Equal(outside), "contrast: an identifier made anew")
 })

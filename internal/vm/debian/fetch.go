@@ -75,7 +75,8 @@ func (m *Mirror) fetch(ctx context.Context, it item) (string, error) {
 		}
 	}
 	if err != nil {
-		if errors.Is(err, errDigest) {
+		// A disk that is full is not to stay so.
+		if errors.Is(err, errDigest) || errors.Is(err, unix.ENOSPC) {
 			os.Remove(part.Name())
 		}
 		return "", err
@@ -213,7 +214,7 @@ func (m *Mirror) explain(ctx context.Context, path string, err error) error {
 		return fmt.Errorf("fetch %s: %w", url, cause)
 	}
 	if errors.Is(err, unix.ENOSPC) {
-		return fmt.Errorf("fetch %s: no space left in the cache %s", url, m.Cache)
+		return fmt.Errorf("fetch %s: the cache %s: %w", url, m.Cache, unix.ENOSPC)
 	}
 	var netErr *net.OpError
 	if errors.As(err, &netErr) {

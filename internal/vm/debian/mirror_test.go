@@ -6,18 +6,22 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/ProtonMail/go-crypto/openpgp"
 	"github.com/ProtonMail/go-crypto/openpgp/clearsign"
+	"golang.org/x/sys/unix"
 )
 
 // archive is a fake mirror on loopback with a key of its own.
@@ -185,6 +189,41 @@ func TestResume(t *testing.T) {
 	got, _ := os.ReadFile(path)
 	if !bytes.Equal(got, a.files["pool/binary.deb"]) {
 		t.Fatal("the two pieces do not make the file")
+	}
+}
+
+// TestNoSpace has a cache that is too small, a tmpfs in a mount namespace of a
+// process of its own.
+func TestNoSpace(t *testing.T) {
+	const inside = "BULKHEAD_TEST_NO_SPACE"
+	if os.Getenv(inside) == "" {
+		cmd := exec.Command("/proc/self/exe", "-test.run=^TestNoSpace$")
+		cmd.Env = append(os.Environ(), inside+"=1")
+		ids := []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}}
+		groups := []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}}
+		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWUSER | unix.CLONE_NEWNS, UidMappings: ids, GidMappings: groups}
+		switch out, err := cmd.CombinedOutput(); {
+		case errors.Is(err, unix.EPERM):
+			t.Skip("no user namespace for an ordinary user: ", err)
+		case err != nil:
+			t.Fatalf("%v\n%s", err, out)
+		}
+		return
+	}
+	_, m := newArchive(t, tomorrow())
+	if err := unix.Mount("tmpfs", m.Cache, "tmpfs", 0, "size=16k"); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Unmount(m.Cache, 0)
+	packages, err := m.Resolve(context.Background(), "test", "amd64", "linux-image-test", follow)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = m.Fetch(context.Background(), packages[0])
+	wantError(t, err, "no space left")
+	left, err := filepath.Glob(filepath.Join(m.Cache, "files", packages[0].SHA256+"*"))
+	if err != nil || len(left) > 0 {
+		t.Fatalf("left behind: %v, %v", left, err)
 	}
 }
 

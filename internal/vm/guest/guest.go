@@ -102,6 +102,10 @@ var late = []mount{
 	{"tmpfs", "/run", "tmpfs", "mode=0755", unix.MS_NOSUID | unix.MS_NODEV, true},
 	{"tmpfs", "/tmp", "tmpfs", "mode=1777", unix.MS_NOSUID | unix.MS_NODEV, true},
 	{"cgroup2", "/sys/fs/cgroup", "cgroup2", "nsdelegate", unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC, false},
+	// Version 1 beside it, with a controller that v2 does not have and one that
+	// nobody misses there.
+	{"cgroup", "/run/cgroup/devices", "cgroup", "devices", unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC, false},
+	{"cgroup", "/run/cgroup/rdma", "cgroup", "rdma", unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC, false},
 	{"securityfs", "/sys/kernel/security", "securityfs", "", unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC, false},
 }
 
