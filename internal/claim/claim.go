@@ -103,8 +103,8 @@ const DefaultTimeout = 30 * time.Second
 // run of several processes shares the claims out through it.
 var Take func(id string) bool
 
-// taken is the claim that this process runs, or ran last.
-var taken string
+// declined is the claim that this process came to last and left to another.
+var declined string
 
 // It registers the claim and the spec that verifies it. A claim without an
 // ID, text, source or contrast, or with an ID that is taken, is a panic.
@@ -131,10 +131,10 @@ func It(c Claim, body func(ctx ginkgo.SpecContext)) bool {
 	}
 	args = append(args, func(ctx ginkgo.SpecContext) {
 		if Take != nil && !Take(c.ID) {
-			// Another process does. A Skip would cost a stack trace each.
+			// A Skip would cost a stack trace each.
+			declined = c.ID
 			return
 		}
-		taken = c.ID
 		c.Needs.Check(ctx)
 		body(ctx)
 	})

@@ -17,7 +17,7 @@ import (
 func Judge(spec ginkgo.SpecReport) (c report.Claim, ran bool) {
 	id, _, _ := strings.Cut(spec.LeafNodeText, ": ")
 	registered, ok := registry[id]
-	if !ok || taken != id {
+	if !ok || declined == id {
 		return c, false
 	}
 	c = registered.Model()
