@@ -62,6 +62,8 @@ soak: bin/bulkhead ## run the suite 2*ROUNDS times beside itself (AREAS=network)
 
 bench: bin/bulkhead ## the cost of a sandbox and of a run against bare clone and exec
 	go test -run '^$$' -bench . -benchtime 200x ./harness/
+	@echo "a whole run, three times:"
+	@for i in 1 2 3; do $(SUDO) ./bin/bulkhead run $(RUN) | tail -n 1; done
 
 docs: generated ## write docs/claims.md and docs/advice.md from the claims
 	go run ./cmd/bulkhead docs > docs/claims.md.new && mv docs/claims.md.new docs/claims.md
