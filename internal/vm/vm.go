@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -277,8 +278,12 @@ func explain(why, console string, p *process) string {
 	if why != "" {
 		return why
 	}
-	if text := p.stderr.last(2); text != "" {
-		return "QEMU says: " + strings.ReplaceAll(text, "\n", "; ")
+	// A warning is of no machine that has run.
+	said := slices.DeleteFunc(strings.Split(p.stderr.last(2), "\n"), func(line string) bool {
+		return line == "" || strings.Contains(line, ": warning: ")
+	})
+	if len(said) > 0 {
+		return "QEMU says: " + strings.Join(said, "; ")
 	}
 	if strings.TrimSpace(console) == "" {
 		return "it ended without a word: too little memory, or a kernel without a serial console"
