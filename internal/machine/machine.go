@@ -32,6 +32,11 @@ const Mark = "bulkhead-"
 // may not see is left out.
 func Take() (Snapshot, error) {
 	s := Snapshot{}
+	release, err := flock(unix.LOCK_SH)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	mounts, err := mountinfo.GetMounts(nil)
 	if err != nil {
 		return nil, fmt.Errorf("read the mount table: %w", err)
@@ -270,6 +275,32 @@ func removeTree(dir string) error {
 		}
 	}
 	return os.Remove(dir)
+}
+
+// lockedFile is what runs on one machine lock among themselves.
+const lockedFile = "/proc/sys/vm/swappiness"
+
+// Lock keeps other runs on this machine from looking at it (Take) or changing it
+// (Lock) until the caller has put back what it changes. Where the file is not
+// there to be locked, nothing of the machine can be changed either.
+func Lock() (release func(), err error) { return flock(unix.LOCK_EX) }
+
+func flock(how int) (release func(), err error) {
+	f, err := os.Open(lockedFile)
+	if err != nil {
+		return func() {}, nil
+	}
+	for {
+		err := unix.Flock(int(f.Fd()), how)
+		switch {
+		case errors.Is(err, unix.EINTR):
+			continue
+		case err != nil:
+			f.Close()
+			return nil, fmt.Errorf("lock %s: %w", lockedFile, err)
+		}
+		return func() { f.Close() }, nil
+	}
 }
 
 // Compare names every difference, a line each.

@@ -14,6 +14,7 @@ import (
 	"bulkhead/harness"
 	"bulkhead/harness/namespace"
 	"bulkhead/internal/claim"
+	"bulkhead/internal/machine"
 	"bulkhead/suites/rootfs"
 )
 
@@ -161,6 +162,9 @@ var _ = claim.It(claim.Claim{
 	Shows:    "written\ntee: /proc/sys/vm/swappiness: Permission denied",
 }, func(ctx SpecContext) {
 	const path = "/proc/sys/vm/swappiness"
+	// Another run must not take for the machine's what this one writes.
+	release := harness.Got(machine.Lock())
+	DeferCleanup(release)
 	host := harness.Start(ctx)
 	before := strings.TrimSpace(harness.Got(host.ReadFile(path)))
 	DeferCleanup(func(ctx SpecContext) {
