@@ -47,7 +47,7 @@ func (f *vmFlags) peers(ctx context.Context, names [2]string, o run.Options, pca
 	r := &report.Result{
 		Version: report.SchemaVersion, Tool: report.Tool{Name: "bulkhead", Version: o.Version},
 		Started: started.UTC(), Seed: max(1, o.Seed), Claims: claims,
-		Kernel: report.Kernel{Release: names[0] + " with " + names[1], Arch: guests[0].Kernel.Arch},
+		Kernel: report.Kernel{Release: names[0] + " with " + names[1], Arch: guests[0].Kernel.Arch, Root: true},
 	}
 	announced := *r
 	o.Event(report.Event{Event: "run-started", Time: started.UTC(), Result: &announced})

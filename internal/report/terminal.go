@@ -96,12 +96,14 @@ func WriteHeadline(w io.Writer, r *Result, o TerminalOptions) {
 
 // headline says which bulkhead looked at which kernel.
 func headline(r *Result) string {
-	who := ""
-	if !r.Kernel.Root {
-		who = ", as an ordinary user"
+	where := []string{r.Kernel.Release + " " + r.Kernel.Arch}
+	if r.Kernel.OS != "" {
+		where = append(where, r.Kernel.OS)
 	}
-	return fmt.Sprintf("bulkhead %s on Linux %s %s, %s%s: %d claims, seed %d", r.Tool.Version, r.Kernel.Release, r.Kernel.Arch,
-		orElse(r.Kernel.OS, "unknown system"), who, max(r.Selected, len(r.Claims)), r.Seed)
+	if !r.Kernel.Root {
+		where = append(where, "as an ordinary user")
+	}
+	return fmt.Sprintf("bulkhead %s on Linux %s: %d claims, seed %d", r.Tool.Version, strings.Join(where, ", "), max(r.Selected, len(r.Claims)), r.Seed)
 }
 
 // WriteTerminal writes what a person reads at the end of a run: the areas,
