@@ -134,6 +134,10 @@ var restless = map[string]bool{
 	"kernel/sched_domain": true, "vm/stat_refresh": true,
 }
 
+// deprecated are sysctls that the kernel writes a warning for to its log when
+// they are read; each has a twin in milliseconds.
+var deprecated = map[string]bool{"base_reachable_time": true, "retrans_time": true}
+
 func (s Snapshot) sysctls() {
 	const root = "/proc/sys"
 	_ = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
@@ -143,7 +147,7 @@ func (s Snapshot) sysctls() {
 			return nil
 		case restless[rel] && d.IsDir():
 			return filepath.SkipDir
-		case d.IsDir() || restless[rel] || strings.Contains(rel, "/stable_secret"):
+		case d.IsDir() || restless[rel] || deprecated[d.Name()] || strings.Contains(rel, "/stable_secret"):
 			return nil
 		}
 		raw := readSome(path)
