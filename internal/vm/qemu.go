@@ -83,9 +83,11 @@ func (s spec) argv(program string) []string {
 	argv := append([]string{program}, m.args...)
 	if s.accel == "tcg" {
 		// A thread for each processor: the guest's work is spread over the
-		// host's.
+		// host's. But an x86 kernel patches its own code while other processors run it, which
+		// QEMU's threads do not carry out as a processor does: guests panicked in
+		// half an instruction.
 		thread := "multi"
-		if s.smp == 1 {
+		if s.smp == 1 || s.kernel.Arch == "amd64" {
 			thread = "single"
 		}
 		argv = append(argv, "-accel", "tcg,thread="+thread)
