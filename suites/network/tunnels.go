@@ -10,10 +10,11 @@ import (
 	"bulkhead/internal/claim"
 )
 
-// bonding and ip_gre make an interface of their own in the machine's first
+// bonding, dummy and ip_gre make an interface of their own in the machine's first
 // namespace when they are loaded: they are tried where they are there already.
 var (
 	bondNeed      = device("bond", "CONFIG_BONDING", probe.Link{Kind: "bond", Name: "need0", Mode: "active-backup"})
+	dummyNeed     = device("dummy", "CONFIG_DUMMY", probe.Link{Kind: "dummy", Name: "need0"})
 	greNeed       = device("gretap", "CONFIG_NET_IPGRE", probe.Link{Kind: "gretap", Name: "need0", ID: 100, Local: "192.0.2.1", Remote: "192.0.2.2"})
 	wireguardNeed = device("wireguard", "CONFIG_WIREGUARD", probe.Link{Kind: "wireguard", Name: "need0"})
 	vlanNeed      = device("vlan", "CONFIG_VLAN_8021Q", probe.Link{Kind: "vlan", Name: "need0", Parent: "lower0", ID: 10})
@@ -186,4 +187,31 @@ var _ = claim.It(claim.Claim{
 	Expect(second).To(BeTrue(), "bonded -> bond0 -> eth2 -> br0 of the host, eth1 having lost its carrier: reply")
 	Expect(other).To(Equal("eth2"), "the link that a bond sends by when the first has lost its carrier")
 	Expect(dead).To(BeTrue(), "contrast: no reply when both links have lost their carrier")
+})
+
+var _ = claim.It(claim.Claim{
+	ID:       "network/dummy-swallows-what-it-is-given",
+	Text:     "A dummy interface takes every packet and delivers none; its own address answers.",
+	Source:   claim.Sources{claim.Man("ip-link(8)", "dummy"), claim.Doc("CNI plugins, dummy", "")},
+	Needs:    claim.Needs{claim.Loaded("CONFIG_DUMMY"), dummyNeed},
+	Contrast: "the interface's own address answers",
+	Try:      "ip netns add h; ip -n h link set lo up; ip -n h link add d0 type dummy; ip -n h addr add 10.0.0.1/24 dev d0; ip -n h link set d0 up; for a in 10.0.0.1 10.0.0.2; do ip netns exec h ping -qc 1 -W 1 $a | grep -o '[01] received'; done",
+	Shows:    "1 received\n0 received",
+}, func(ctx SpecContext) {
+	host := NewTopology(ctx).Host("host")
+	probe.AddLink.In(host.Agent, probe.Link{Kind: "dummy", Name: "dummy0"})
+	host.Address("dummy0", "10.0.0.1/24")
+	probe.Raise.In(host.Agent, "dummy0")
+	probe.Capture.In(host.Agent, "dummy0")
+	own, silent := host.reaches("10.0.0.1"), host.silent("10.0.0.2")
+	var given []string
+	for _, f := range probe.Frames.In(host.Agent, "dummy0") {
+		if p := decode(f); p.echo {
+			given = append(given, p.src+" to "+p.dst)
+		}
+	}
+	claim.Evidence("its own address: reply %v; another of its network: silence %v; echo requests given to it: %v", own, silent, given)
+	Expect(own).To(BeTrue(), "contrast: host -> its own address on dummy0: reply")
+	Expect(silent).To(BeTrue(), "no reply: host -> dummy0, behind which nobody is")
+	Expect(given).To(ContainElement("10.0.0.1 to 10.0.0.2"), "echo requests that dummy0 was given, with source and destination")
 })
