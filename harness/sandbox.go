@@ -366,14 +366,14 @@ func (sb *Sandbox) Kill(sig unix.Signal) error {
 
 // WaitExit waits until the sandbox's process has exited, reaped or not, and
 // says whether it did within the time.
-func (sb *Sandbox) WaitExit(within time.Duration) bool {
+func (sb *Sandbox) WaitExit(within time.Duration) bool { return readable(sb.pidfd.Fd(), within) }
+
+// readable waits for a descriptor to have something to read and says whether it
+// had within the time.
+func readable(fd uintptr, within time.Duration) bool {
 	deadline := time.Now().Add(within)
 	for {
-		left := time.Until(deadline)
-		if left < 0 {
-			left = 0
-		}
-		n, err := unix.Poll([]unix.PollFd{{Fd: int32(sb.pidfd.Fd()), Events: unix.POLLIN}}, int(left.Milliseconds()))
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(max(0, time.Until(deadline)).Milliseconds()))
 		if errors.Is(err, unix.EINTR) {
 			continue
 		}
@@ -553,18 +553,15 @@ func (p *Ongoing) Wait() (uintptr, error) {
 	return ret, err
 }
 
-// Done says, without waiting, whether the call has returned.
-func (p *Ongoing) Done() bool {
+// Returns waits for the call to return and says whether it did within the time.
+func (p *Ongoing) Returns(within time.Duration) bool {
 	raw, err := p.c.sb.conn.SyscallConn()
 	if err != nil {
 		return false
 	}
-	done := false
-	_ = raw.Control(func(fd uintptr) {
-		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
-		done = err == nil && n == 1
-	})
-	return done
+	returned := false
+	_ = raw.Control(func(fd uintptr) { returned = readable(fd, within) })
+	return returned
 }
 
 // Export brings a copy of a sandbox's descriptor into the suite's process.

@@ -41,6 +41,7 @@ var Options = map[string]Option{
 	"CONFIG_CGROUP_BPF":                     {cgroups + "Support for eBPF programs attached to cgroups", ""},
 	"CONFIG_CHECKPOINT_RESTORE":             {general + "Checkpoint/restore support", ""},
 	"CONFIG_DUMMY":                          {devices + "Dummy net driver support", "dummy"},
+	"CONFIG_FHANDLE":                        {general + "open by fhandle syscalls", ""},
 	"CONFIG_GENEVE":                         {devices + "Generic Network Virtualization Encapsulation", "geneve"},
 	"CONFIG_IKCONFIG_PROC":                  {general + "Kernel .config support > Enable access to .config through /proc/config.gz", ""},
 	"CONFIG_INET":                           {networks + "TCP/IP networking", ""},
@@ -49,7 +50,6 @@ var Options = map[string]Option{
 	"CONFIG_IPVLAN":                         {devices + "IP-VLAN support", "ipvlan"},
 	"CONFIG_IP_NF_IPTABLES":                 {netfilter + "IP: Netfilter Configuration > IP tables support", "ip_tables"},
 	"CONFIG_IP_NF_NAT":                      {netfilter + "IP: Netfilter Configuration > IP tables support > iptables NAT support", "iptable_nat"},
-	"CONFIG_FHANDLE":                        {general + "open by fhandle syscalls", ""},
 	"CONFIG_KEYS":                           {"Security options > Enable access key retention support", ""},
 	"CONFIG_MACVLAN":                        {devices + "MAC-VLAN support", "macvlan"},
 	"CONFIG_MULTIUSER":                      {general + "Configure standard kernel features (expert users) > Multiple users, groups and capabilities support", ""},
@@ -118,8 +118,7 @@ func Release(since string) string { return "a kernel of release " + since + " or
 // Switch is a sysctl that keeps a healthy kernel from doing what claims need.
 type Switch struct {
 	Sysctl string
-	// Off is the value that keeps it; empty for a limit, which any small number
-	// reaches.
+	// Off is the value that keeps it.
 	Off  string
 	Mend string
 }

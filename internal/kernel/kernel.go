@@ -19,6 +19,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
 
 	"bulkhead/internal/advice"
@@ -275,11 +276,8 @@ func Confinements() (all []advice.Confinement) {
 
 // Cgroup2Mount is where cgroup v2 is mounted, or would be.
 func Cgroup2Mount() string {
-	raw, _ := os.ReadFile("/proc/self/mounts")
-	for line := range strings.Lines(string(raw)) {
-		if f := strings.Fields(line); len(f) > 2 && f[2] == "cgroup2" {
-			return f[1]
-		}
+	if mounts, err := mountinfo.GetMounts(mountinfo.FSTypeFilter("cgroup2")); err == nil && len(mounts) > 0 {
+		return mounts[0].Mountpoint
 	}
 	return "/sys/fs/cgroup"
 }
@@ -301,16 +299,14 @@ func osName() string {
 
 // cgroupVersion tells v1, v2, both and neither apart by the cgroup mounts.
 func cgroupVersion() string {
-	raw, err := os.ReadFile("/proc/self/mounts")
+	mounts, err := mountinfo.GetMounts(mountinfo.FSTypeFilter("cgroup", "cgroup2"))
 	if err != nil {
 		return "none"
 	}
 	var v1, v2 bool
-	for _, line := range strings.Split(string(raw), "\n") {
-		if f := strings.Fields(line); len(f) > 2 {
-			v1 = v1 || f[2] == "cgroup"
-			v2 = v2 || f[2] == "cgroup2"
-		}
+	for _, m := range mounts {
+		v1 = v1 || m.FSType == "cgroup"
+		v2 = v2 || m.FSType == "cgroup2"
 	}
 	switch {
 	case v1 && v2:

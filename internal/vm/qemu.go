@@ -82,10 +82,9 @@ func (s spec) argv(program string) []string {
 	m := machines[s.kernel.Arch]
 	argv := append([]string{program}, m.args...)
 	if s.accel == "tcg" {
-		// A thread for each processor: the guest's work is spread over the
-		// host's. But an x86 kernel patches its own code while other processors run it, which
-		// QEMU's threads do not carry out as a processor does: guests panicked in
-		// half an instruction.
+		// A thread for each processor spreads the guest's work over the host's.
+		// But an x86 kernel patches code that other processors run, which QEMU's
+		// threads may see half done: guests panicked.
 		thread := "multi"
 		if s.smp == 1 || s.kernel.Arch == "amd64" {
 			thread = "single"
@@ -96,7 +95,7 @@ func (s spec) argv(program string) []string {
 		argv = append(argv, "-accel", s.accel)
 		argv = append(argv, m.native...)
 	}
-	// Without a word ip_gre puts three interfaces into every network namespace.
+	// Without fb_tunnels=none ip_gre puts three interfaces into every network namespace.
 	words := []string{"console=" + m.console, "panic=-1", "fb_tunnels=none", guest.Word + "=1"}
 	if !s.terminal {
 		words = append(words, "quiet")

@@ -278,12 +278,12 @@ func explain(why, console string, p *process) string {
 	if why != "" {
 		return why
 	}
-	// A warning is of no machine that has run.
-	said := slices.DeleteFunc(strings.Split(p.stderr.last(2), "\n"), func(line string) bool {
+	// QEMU warns of machines that run, too.
+	said := slices.DeleteFunc(strings.Split(p.stderr.last(10), "\n"), func(line string) bool {
 		return line == "" || strings.Contains(line, ": warning: ")
 	})
-	if len(said) > 0 {
-		return "QEMU says: " + strings.Join(said, "; ")
+	if n := len(said); n > 0 {
+		return "QEMU says: " + strings.Join(said[max(0, n-2):], "; ")
 	}
 	if strings.TrimSpace(console) == "" {
 		return "it ended without a word: too little memory, or a kernel without a serial console"

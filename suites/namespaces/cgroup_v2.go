@@ -50,7 +50,7 @@ var _ = claim.It(claim.Claim{
 	for range meanwhile {
 		outsider.Getppid()
 	}
-	progress := []bool{calls[0].Done(), calls[1].Done()}
+	progress := []bool{calls[0].Returns(0), calls[1].Returns(0)}
 	Expect(host.WriteFile(group.file("cgroup.freeze"), "0")).To(Succeed(), "0 written to cgroup.freeze")
 	for _, c := range calls {
 		harness.Got(c.Wait())

@@ -44,12 +44,14 @@ var _ = claim.It(claim.Claim{
 		name string
 		nr   uintptr
 		args []any
+		// told is what root hears of the arguments.
+		told unix.Errno
 	}{
-		{"swapon(2)", unix.SYS_SWAPON, []any{absent, 0}},
-		{"swapoff(2)", unix.SYS_SWAPOFF, []any{absent}},
-		{"acct(2)", unix.SYS_ACCT, []any{absent}},
-		{"delete_module(2)", unix.SYS_DELETE_MODULE, []any{"bulkhead_missing", unix.O_NONBLOCK}},
-		{"init_module(2)", unix.SYS_INIT_MODULE, []any{[]byte{0}, 0, ""}},
+		{"swapon(2)", unix.SYS_SWAPON, []any{absent, 0}, unix.ENOENT},
+		{"swapoff(2)", unix.SYS_SWAPOFF, []any{absent}, unix.ENOENT},
+		{"acct(2)", unix.SYS_ACCT, []any{absent}, unix.ENOENT},
+		{"delete_module(2)", unix.SYS_DELETE_MODULE, []any{"bulkhead_missing", unix.O_NONBLOCK}, unix.ENOENT},
+		{"init_module(2)", unix.SYS_INIT_MODULE, []any{[]byte{0}, 0, ""}, unix.ENOEXEC},
 	}
 	root := harness.Start(ctx)
 	inside := harness.Start(ctx, harness.Under(root), harness.New(namespace.User))
@@ -58,11 +60,12 @@ var _ = claim.It(claim.Claim{
 		_, outside := root.Syscall(c.name, c.nr, c.args...)
 		_, refused := inside.Syscall(c.name, c.nr, c.args...)
 		claim.Evidence("as root: %v; as root of a user namespace: %v", outside, refused)
-		Expect(outside).To(HaveOccurred(), "contrast: %s of what is not there, as root", c.name)
 		if errors.Is(outside, unix.ENOSYS) {
 			continue // The kernel is built without it.
 		}
+		// A machine may refuse modules to its own root, too.
 		if !errors.Is(outside, unix.EPERM) {
+			Expect(outside).To(harness.FailWith(c.told), "contrast: %s of what is not there, as root", c.name)
 			told = append(told, c.name)
 		}
 		Expect(refused).To(harness.FailWith(unix.EPERM), "%s as root of a user namespace", c.name)

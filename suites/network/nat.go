@@ -153,7 +153,7 @@ var _ = claim.It(claim.Claim{
 
 var _ = claim.It(claim.Claim{
 	ID:       "network/iptables-masquerade-rewrites-source",
-	Text:     "MASQUERADE set by the iptables interface, past nf_tables, does the same.",
+	Text:     "With MASQUERADE set by the interface of iptables, past nf_tables, the outside sees the host's address instead of the container's.",
 	Source:   claim.Sources{claim.Man("iptables-extensions(8)", "MASQUERADE")},
 	Needs:    claim.Needs{vethNeed, bridgeNeed, iptablesNeed, iptablesMasqNeed},
 	Contrast: "no answer without it, the outside having no route back",
@@ -163,7 +163,7 @@ var _ = claim.It(claim.Claim{
 
 var _ = claim.It(claim.Claim{
 	ID:       "network/iptables-dnat-publishes-a-port",
-	Text:     "DNAT set by the iptables interface, past nf_tables, publishes a container's port.",
+	Text:     "A DNAT rule set by the interface of iptables, past nf_tables, makes a container's port reachable at a port of the host's address.",
 	Source:   claim.Sources{claim.Man("iptables-extensions(8)", "DNAT")},
 	Needs:    claim.Needs{vethNeed, bridgeNeed, iptablesNeed, iptablesDNATNeed},
 	Contrast: "ECONNREFUSED before, and at other ports",
