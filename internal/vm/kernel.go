@@ -235,7 +235,7 @@ func (f Finder) fromPackages(ctx context.Context, path string) (*Kernel, error) 
 // cached keeps a kernel unpacked: its image and modules ready to boot.
 func (f Finder) cached(digest []byte, unpack func() (*Kernel, error)) (*Kernel, error) {
 	// Another choice of modules makes another base.
-	sum := sha256.Sum256(append(digest, usefulModules.String()+strings.Join(wantedModules, " ")...))
+	sum := sha256.Sum256(append(digest, usefulModules.String()+strings.Join(wantedModules, " ")+kmod.Rules...))
 	dir := filepath.Join(f.Cache, "kernels", hex.EncodeToString(sum[:16]))
 	read := func() (*Kernel, error) {
 		k := &Kernel{}

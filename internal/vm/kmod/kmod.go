@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/klauspost/compress/zstd"
@@ -20,9 +21,14 @@ import (
 type Module struct {
 	Name    string
 	Content []byte
-	// Depends must be loaded before, Before (its "softdep pre") should.
+	// Depends must be loaded before, Before (its "softdep pre") should: the names
+	// of modules, or aliases of some.
 	Depends, Before []string
+	Aliases         []string
 }
+
+// Rules changes whenever Closure's answers do, for who keeps them.
+const Rules = "softdep by alias"
 
 // Set is every module of a kernel as its packages hold it.
 type Set struct {
@@ -82,8 +88,14 @@ func (s *Set) Closure(names []string) ([]*Module, error) {
 			return nil
 		}
 		for _, before := range m.Before {
-			if err := visit(before, ""); err != nil {
+			names, err := s.called(before)
+			if err != nil {
 				return err
+			}
+			for _, n := range names {
+				if err := visit(n, ""); err != nil {
+					return err
+				}
 			}
 		}
 		for _, d := range m.Depends {
@@ -102,6 +114,31 @@ func (s *Set) Closure(names []string) ([]*Module, error) {
 	return order, nil
 }
 
+// called returns the names of the modules that a name stands for: that of a
+// module, or an alias. Only the kernel's ciphers and checksums call each other
+// by alias ("libcrc32c" needs any "crc32c"), so only they are searched: to read
+// every module of a kernel takes a minute.
+func (s *Set) called(name string) ([]string, error) {
+	if m, err := s.module(normal(name)); m != nil || err != nil {
+		return []string{name}, err
+	}
+	var names []string
+	for n, packed := range s.packed {
+		if !strings.Contains(packed.path, "/crypto/") {
+			continue
+		}
+		m, err := s.module(n)
+		if err != nil {
+			return nil, err
+		}
+		if slices.Contains(m.Aliases, name) {
+			names = append(names, n)
+		}
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
 func (s *Set) module(name string) (*Module, error) {
 	if m, ok := s.read[name]; ok {
 		return m, nil
@@ -118,7 +155,7 @@ func (s *Set) module(name string) (*Module, error) {
 		return nil, fmt.Errorf("unpack module %s: %w", packed.path, err)
 	}
 	m := &Module{Name: name, Content: content}
-	if m.Depends, m.Before, err = info(content); err != nil {
+	if err := m.info(); err != nil {
 		return nil, fmt.Errorf("module %s: %w", packed.path, err)
 	}
 	s.read[name] = m
@@ -149,31 +186,33 @@ func unpack(name string, content []byte) ([]byte, error) {
 }
 
 // info reads a module's .modinfo section: NUL-terminated key=value pairs.
-func info(content []byte) (depends, before []string, err error) {
-	object, err := elf.NewFile(bytes.NewReader(content))
+func (m *Module) info() error {
+	object, err := elf.NewFile(bytes.NewReader(m.Content))
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
 	section := object.Section(".modinfo")
 	if section == nil {
-		return nil, nil, fmt.Errorf("has no .modinfo section")
+		return fmt.Errorf("has no .modinfo section")
 	}
 	raw, err := section.Data()
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
-	depends, before = parseInfo(raw)
-	return depends, before, nil
+	m.parse(raw)
+	return nil
 }
 
-func parseInfo(raw []byte) (depends, before []string) {
-	for entry := range bytes.SplitSeq(raw, []byte{0}) {
+func (m *Module) parse(info []byte) {
+	for entry := range bytes.SplitSeq(info, []byte{0}) {
 		key, value, _ := strings.Cut(string(entry), "=")
 		switch key {
+		case "alias":
+			m.Aliases = append(m.Aliases, value)
 		case "depends":
 			for d := range strings.SplitSeq(value, ",") {
 				if d != "" {
-					depends = append(depends, d)
+					m.Depends = append(m.Depends, d)
 				}
 			}
 		case "softdep":
@@ -187,11 +226,10 @@ func parseInfo(raw []byte) (depends, before []string) {
 					pre = false
 				default:
 					if pre {
-						before = append(before, word)
+						m.Before = append(m.Before, word)
 					}
 				}
 			}
 		}
 	}
-	return depends, before
 }

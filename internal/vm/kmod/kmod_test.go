@@ -5,11 +5,11 @@ import (
 	"testing"
 )
 
-func TestParseInfo(t *testing.T) {
-	raw := []byte("license=GPL\x00softdep=pre: crc32c_generic post: late\x00depends=libcrc32c,nf-conntrack\x00name=nf_nat\x00")
-	depends, before := parseInfo(raw)
-	if !slices.Equal(depends, []string{"libcrc32c", "nf-conntrack"}) || !slices.Equal(before, []string{"crc32c_generic"}) {
-		t.Fatalf("depends %v, before %v", depends, before)
+func TestParse(t *testing.T) {
+	var m Module
+	m.parse([]byte("license=GPL\x00softdep=pre: crc32c post: late\x00depends=libcrc32c,nf-conntrack\x00alias=crypto-x\x00alias=x\x00name=nf_nat\x00"))
+	if !slices.Equal(m.Depends, []string{"libcrc32c", "nf-conntrack"}) || !slices.Equal(m.Before, []string{"crc32c"}) || !slices.Equal(m.Aliases, []string{"crypto-x", "x"}) {
+		t.Fatalf("depends %v, before %v, aliases %v", m.Depends, m.Before, m.Aliases)
 	}
 }
 
@@ -17,9 +17,30 @@ func TestParseInfo(t *testing.T) {
 func set(modules ...*Module) *Set {
 	s := NewSet()
 	for _, m := range modules {
+		s.Add("kernel/crypto/"+m.Name+".ko", nil)
 		s.read[m.Name] = m
 	}
 	return s
+}
+
+// Debian's generic kernel has libcrc32c, which needs one of two crc32c.
+func TestSoftDependencyByAlias(t *testing.T) {
+	s := set(&Module{Name: "libcrc32c", Before: []string{"crc32c"}}, &Module{Name: "crc32c_generic", Aliases: []string{"crypto-crc32c", "crc32c"}},
+		&Module{Name: "aes_generic", Aliases: []string{"aes"}}, &Module{Name: "crc32c_intel", Aliases: []string{"crc32c"}})
+	order, err := s.Closure([]string{"libcrc32c"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := names(order); !slices.Equal(got, []string{"crc32c_generic", "crc32c_intel", "libcrc32c"}) {
+		t.Fatalf("order %v", got)
+	}
+}
+
+func names(modules []*Module) (all []string) {
+	for _, m := range modules {
+		all = append(all, m.Name)
+	}
+	return all
 }
 
 func TestClosureOrder(t *testing.T) {
@@ -31,12 +52,8 @@ func TestClosureOrder(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var names []string
-	for _, m := range order {
-		names = append(names, m.Name)
-	}
-	if !slices.Equal(names, []string{"llc", "stp", "bridge", "crc_generic", "crc"}) {
-		t.Fatalf("order %v", names)
+	if got := names(order); !slices.Equal(got, []string{"llc", "stp", "bridge", "crc_generic", "crc"}) {
+		t.Fatalf("order %v", got)
 	}
 }
 
