@@ -39,7 +39,7 @@ that brings it along. A feature whose option is a module can be loaded without a
 		fmt.Fprintf(&b, "| %s | %s | %s |\n", name, o.Menu, module)
 	}
 	b.WriteString(`
-## Sysctls
+## Sysctls and parameters
 
 | what a report says | what mends it |
 |---|---|
@@ -48,6 +48,7 @@ that brings it along. A feature whose option is a module can be loaded without a
 		fmt.Fprintf(&b, "| %s is %s | %s |\n", s.Sysctl, s.Off, code(s.Mend))
 	}
 	fmt.Fprintf(&b, "| user.max_net_namespaces is 0, or another of its kind | %s |\n", code(advice.Raise("user.max_net_namespaces")))
+	fmt.Fprintf(&b, "| ipv6.disable is 1 | %s |\n", code(advice.IPv6))
 	b.WriteString(`
 An AppArmor profile that lets bulkhead make user namespaces, and changes nothing for other programs; load it with
 ` + "`apparmor_parser -r FILE`" + `:

@@ -460,6 +460,10 @@ func capture(name string, index int) error {
 		return err
 	}
 	captures[name] = fd
+	// A machine's default may hold a dozen frames; rmem_max bounds this.
+	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, 1<<20); err != nil {
+		return err
+	}
 	return unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: htons(unix.ETH_P_ALL), Ifindex: index})
 }
 

@@ -131,6 +131,9 @@ var Switches = []Switch{
 		"an AppArmor profile for bulkhead with the rule userns, (docs/advice.md has one), or sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"},
 }
 
+// IPv6 turns on what the module's parameter turned off.
+const IPv6 = "boot without ipv6.disable=1 on the kernel's command line, and in /etc/modprobe.d where IPv6 is a module"
+
 // Raise lifts a limit on namespaces.
 func Raise(sysctl string) string {
 	return "sysctl -w " + sysctl + "=15000, in the user namespace that sets the limit"

@@ -233,6 +233,17 @@ func UserNamespaceObstacle() *advice.Lack {
 	return nil
 }
 
+// IPv6Obstacle says why a kernel that has IPv6 refuses it; nil when nothing
+// tells.
+func IPv6Obstacle() *advice.Lack {
+	parameter, _ := os.ReadFile("/sys/module/ipv6/parameters/disable")
+	cmdline, _ := os.ReadFile("/proc/cmdline")
+	if strings.TrimSpace(string(parameter)) == "1" || slices.Contains(strings.Fields(string(cmdline)), "ipv6.disable=1") {
+		return &advice.Lack{Why: "ipv6.disable is 1", Mend: advice.IPv6}
+	}
+	return nil
+}
+
 // NamespaceLimit says what may keep a healthy kernel from making another
 // namespace, after an ENOSPC; nil when nothing does.
 func NamespaceLimit() *advice.Lack {

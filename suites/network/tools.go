@@ -18,6 +18,7 @@ import (
 	"bulkhead/harness/namespace"
 	"bulkhead/harness/probe"
 	"bulkhead/internal/claim"
+	"bulkhead/internal/kernel"
 )
 
 // pollTime is between two looks at what the kernel changes by itself.
@@ -103,14 +104,13 @@ var (
 		if err != nil {
 			return err
 		}
+		if lack := kernel.IPv6Obstacle(); lack != nil {
+			return lack
+		}
 		if _, err := sb.Socket(unix.AF_INET6, unix.SOCK_DGRAM, 0); err != nil {
 			return err
 		}
-		v, err := sb.ReadFile("/proc/sys/net/ipv6/conf/all/disable_ipv6")
-		if err == nil && strings.TrimSpace(v) != "0" {
-			return errors.New("net.ipv6.conf.all.disable_ipv6 is " + strings.TrimSpace(v))
-		}
-		return err
+		return sb.WriteFile("/proc/sys/net/ipv6/conf/all/disable_ipv6", "0")
 	}))
 )
 

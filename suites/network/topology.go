@@ -4,14 +4,12 @@
 package network
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
-	"golang.org/x/sys/unix"
 
 	"bulkhead/harness"
 	"bulkhead/harness/namespace"
@@ -63,11 +61,7 @@ func (t *Topology) add(name string, parent *harness.Sandbox) *Host {
 	Expect(harness.Got(sb.Namespace(namespace.Network)).String()).NotTo(Equal(harness.Got(parent.Namespace(namespace.Network)).String()),
 		"the network namespace of %s, which was cloned with CLONE_NEWNET, is its parent's", name)
 	h := &Host{Name: name, Sandbox: sb, Agent: sb.Agent(t.ctx)}
-	// Duplicate address detection takes a second and has no place in what
-	// these topologies show.
-	if err := sb.WriteFile("/proc/sys/net/ipv6/conf/default/accept_dad", "0"); err != nil && !errors.Is(err, unix.ENOENT) {
-		harness.Must(err)
-	}
+	settle(sb)
 	probe.Raise.In(h.Agent, "lo")
 	t.hosts = append(t.hosts, h)
 	DeferCleanup(t.drawFailure)
