@@ -1,7 +1,10 @@
 package main
 
 import (
+	"cmp"
+	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"bulkhead/fixtures"
@@ -12,6 +15,14 @@ import (
 func fixtureEnv(f *runFlags) ([]string, error) {
 	if err := fixtures.Select(f.fixtures); err != nil {
 		return nil, err
+	}
+	// Workers have another working directory.
+	if f.alpine = cmp.Or(f.alpine, os.Getenv(fixtures.AlpineVariable)); f.alpine != "" {
+		file, err := filepath.Abs(f.alpine)
+		if err != nil {
+			return nil, fmt.Errorf("the tarball %s: %w", f.alpine, err)
+		}
+		f.alpine = file
 	}
 	var env []string
 	for name, value := range map[string]string{

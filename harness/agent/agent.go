@@ -62,6 +62,8 @@ func Caller() int {
 
 func host(prepare func() (Ready, error)) int {
 	runtime.LockOSThread()
+	// Files of the specs are not to have the modes that the caller's shell chose.
+	unix.Umask(0o022)
 	life := os.NewFile(wire.ControlFD, "control")
 	ready, err := prepare()
 	if err == nil {

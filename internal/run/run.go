@@ -196,6 +196,8 @@ func (c *controller) work(ctx context.Context, ids []string) bool {
 		// A worker reads nothing; without a file os/exec would want /dev/null.
 		Path: "/proc/self/exe", Args: []string{WorkerName}, Stdin: theirs, Stdout: &output, Stderr: &output,
 		ExtraFiles: []*os.File{theirs},
+		// Wherever the caller is, even in a directory that is gone.
+		Dir: "/",
 		Env: append(append(os.Environ(), c.options.Env...),
 			seedVariable+"="+strconv.FormatInt(c.options.Seed, 10),
 			claim.TimeoutVariable+"="+c.options.Timeout.String(),

@@ -220,7 +220,7 @@ var _ = claim.It(claim.Claim{
 	ID:       "mount/idmap-needs-detached-mount",
 	Text:     "Only a detached mount (from open_tree) can be ID-mapped, and once; an attached one gives EINVAL.",
 	Source:   claim.Sources{claim.Man("mount_setattr(2)", "ERRORS")},
-	Needs:    claim.Needs{mountNeed, userNeed, idmapNeed},
+	Needs:    claim.Needs{mountNeed, userNeed, unprivileged, idmapNeed},
 	Contrast: "the detached copy is accepted",
 }, func(ctx SpecContext) {
 	sb := harness.Start(ctx, harness.New(namespace.Mount))

@@ -329,7 +329,7 @@ var _ = claim.It(claim.Claim{
 	ID:       "user/map-writer-in-namespace-or-parent",
 	Text:     "A map can be written only from the user namespace itself or its parent: from further above it is EPERM.",
 	Source:   claim.Sources{claim.Man("user_namespaces(7)", "Defining user and group ID mappings")},
-	Needs:    claim.Needs{userNeed},
+	Needs:    claim.Needs{userNeed, unprivileged},
 	Contrast: "from the parent it succeeds",
 }, func(ctx SpecContext) {
 	host := harness.Start(ctx)

@@ -274,7 +274,7 @@ var _ = claim.It(claim.Claim{
 	ID:       "user/setuid-program-of-unmapped-owner-ignored",
 	Text:     "The set-user-ID bit of a file whose owner is unmapped is silently ignored.",
 	Source:   claim.Sources{claim.Man("user_namespaces(7)", "Set-user-ID programs")},
-	Needs:    claim.Needs{claim.Root, userNeed, newPrivileges, setUserID},
+	Needs:    claim.Needs{claim.Root, userNeed, unprivileged, newPrivileges, setUserID},
 	Contrast: "a mapped owner takes effect",
 	Try:      "cp /bin/cat /tmp/suid; chmod u+s /tmp/suid; setpriv --reuid 1000 --regid 1000 --clear-groups /tmp/suid /proc/self/status | grep Uid; setpriv --reuid 1000 --regid 1000 --clear-groups unshare --user --map-user=1000 /tmp/suid /proc/self/status | grep Uid",
 	Shows:    "Uid: 1000 0 0 0\nUid: 1000 1000 1000 1000",

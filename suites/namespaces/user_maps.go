@@ -151,7 +151,7 @@ var _ = claim.It(claim.Claim{
 	ID:       "user/nested-map-of-many-ranges-translates-fully",
 	Text:     "In a nested user namespace a map of more than five ranges still translates down to the right IDs of the initial namespace.",
 	Source:   claim.Sources{claim.Man("user_namespaces(7)", "Defining mappings")},
-	Needs:    claim.Needs{claim.Root, userNeed, manyRanges},
+	Needs:    claim.Needs{claim.Root, userNeed, unprivileged, manyRanges},
 	Contrast: "without any map the file keeps its creator's own owner, 0",
 }, func(ctx SpecContext) {
 	const outer, ranges = 100000, 8
@@ -209,7 +209,7 @@ var _ = claim.It(claim.Claim{
 	ID:       "user/map-ids-must-exist-in-parent",
 	Text:     "Only IDs that are mapped in the parent namespace can be mapped further (else EPERM).",
 	Source:   claim.Sources{claim.Man("user_namespaces(7)", "Defining mappings")},
-	Needs:    claim.Needs{userNeed},
+	Needs:    claim.Needs{userNeed, unprivileged},
 	Contrast: "a mapped one is accepted",
 	Try:      "unshare --user --map-root-user sh -c 'unshare --user sleep 99 & until p=$(pgrep -x -n sleep); do :; done; /bin/echo 0 1 1 > /proc/$p/uid_map; /bin/echo 0 0 1 > /proc/$p/uid_map; cat /proc/$p/uid_map'",
 	Shows:    "/bin/echo: write error: Operation not permitted\n0 0 1",
@@ -231,7 +231,7 @@ var _ = claim.It(claim.Claim{
 	ID:       "user/mapping-parent-root-needs-setfcap",
 	Text:     "Mapping the parent's UID 0 needs CAP_SETFCAP.",
 	Source:   claim.Sources{claim.Man("user_namespaces(7)", "Defining mappings")},
-	Needs:    claim.Needs{claim.Root, userNeed},
+	Needs:    claim.Needs{claim.Root, userNeed, unprivileged},
 	Contrast: "works with it; another ID needs only CAP_SETUID",
 	Since:    "5.12",
 	Try:      "setpriv --bounding-set -setfcap --inh-caps -setfcap sh -c 'unshare --user sleep 99 & until p=$(pgrep -x -n sleep); do :; done; /bin/echo 0 0 1 > /proc/$p/uid_map; /bin/echo 0 1000 1 > /proc/$p/uid_map; cat /proc/$p/uid_map'",
@@ -276,7 +276,7 @@ var _ = claim.It(claim.Claim{
 	ID:       "user/nesting-limit-33",
 	Text:     "User namespaces nest 33 deep below the initial one; the next creation is ENOSPC.",
 	Source:   claim.Sources{claim.Man("user_namespaces(7)", "and unshare")},
-	Needs:    claim.Needs{userNeed},
+	Needs:    claim.Needs{userNeed, unprivileged},
 	Contrast: "every creation before that works",
 }, func(ctx SpecContext) {
 	const limit = 33
@@ -418,7 +418,7 @@ var _ = claim.It(claim.Claim{
 	ID:       "user/creation-needs-mapped-ids",
 	Text:     "A process whose own effective IDs are unmapped cannot create a user namespace (EPERM).",
 	Source:   claim.Sources{claim.Man("unshare(2)", "ERRORS"), claim.Man("clone(2)", "ERRORS")},
-	Needs:    claim.Needs{userNeed},
+	Needs:    claim.Needs{userNeed, unprivileged},
 	Contrast: "works once mapped",
 	Try:      "unshare --user unshare --user true; unshare --user --map-root-user unshare --user echo made",
 	Shows:    "unshare: unshare failed: Operation not permitted\nmade",
@@ -472,7 +472,7 @@ var _ = claim.It(claim.Claim{
 	ID:       "user/user-keyring-is-per-namespace",
 	Text:     "The user keyring differs in each user namespace, so keys in it are not found from another.",
 	Source:   claim.Sources{claim.Man("user_namespaces(7)", "DESCRIPTION"), claim.Man("user-keyring(7)", "")},
-	Needs:    claim.Needs{userNeed, keysNeed},
+	Needs:    claim.Needs{userNeed, unprivileged, keysNeed},
 	Contrast: "key found before unshare",
 	Try:      "keyctl add user bulkhead x @u; keyctl search @u user bulkhead; unshare --user --map-root-user keyctl search @u user bulkhead",
 }, func(ctx SpecContext) {
