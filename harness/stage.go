@@ -23,6 +23,7 @@ import (
 	"bulkhead/harness/agent"
 	"bulkhead/harness/internal/wire"
 	"bulkhead/harness/namespace"
+	"bulkhead/internal/kernel"
 )
 
 // settleTime bounds every wait for the end of something that was killed.
@@ -88,14 +89,9 @@ func Close() {
 	}
 }
 
-// Privileged says whether this process has CAP_SYS_ADMIN, so that it may make
-// a stage without a user namespace of its own. UID 0 alone does not tell: root
-// of a container has usually lost it.
-var Privileged = sync.OnceValue(func() bool {
-	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	var data [2]unix.CapUserData
-	return unix.Capget(&header, &data[0]) == nil && data[0].Effective>>unix.CAP_SYS_ADMIN&1 == 1
-})
+// Privileged says whether this process may make any namespace, and do in it what
+// specs do, without owning the user namespace of it.
+func Privileged() bool { return len(kernel.Lacking()) == 0 }
 
 // stageFlags are the namespaces that a stage has of its own.
 var stageFlags = namespace.Flags(namespace.Mount, namespace.PID, namespace.Network, namespace.UTS, namespace.IPC)

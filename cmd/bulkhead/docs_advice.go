@@ -67,8 +67,9 @@ profile bulkhead /path/to/bulkhead flags=(unconfined) {
 `)
 	for _, row := range [][2]string{
 		{"needs root", advice.NotRoot},
-		{"needs root: this root lacks CAP_SYS_ADMIN", advice.Capability("CAP_SYS_ADMIN")},
+		{"needs root: this root lacks CAP_SYS_ADMIN, CAP_SYS_TIME", advice.Capability("CAP_SYS_ADMIN", "CAP_SYS_TIME")},
 		{"needs root: this is the root of a user namespace", advice.OfNamespace},
+		{"RLIMIT_MSGQUEUE is 0 bytes", advice.MessageQueues},
 		{advice.Seccomp.Name, advice.Seccomp.Mend},
 		{advice.AppArmor.Name, advice.AppArmor.Mend},
 		{advice.SELinux.Name, advice.SELinux.Mend},

@@ -125,6 +125,18 @@ func setUp() (Ready, error) {
 	if err != nil {
 		return ready, err
 	}
+	// Root's groups are the caller's choice (sudo -g). Where setgroups(2) is
+	// denied, in a user namespace of the stage's own, they stay.
+	if err := unix.Setgroups(nil); err != nil && !errors.Is(err, unix.EPERM) {
+		return ready, fmt.Errorf("setgroups on the stage: %w", err)
+	}
+	if err := unix.Setresgid(0, 0, 0); err != nil {
+		return ready, fmt.Errorf("setresgid on the stage: %w", err)
+	}
+	// A change of group takes the process's files in /proc from it.
+	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 1, 0, 0, 0); err != nil {
+		return ready, fmt.Errorf("prctl(PR_SET_DUMPABLE) on the stage: %w", err)
+	}
 	if ready.Scratch, err = mountStage(); err != nil {
 		return ready, err
 	}

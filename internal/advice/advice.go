@@ -134,6 +134,10 @@ var Switches = []Switch{
 // IPv6 turns on what the module's parameter turned off.
 const IPv6 = "boot without ipv6.disable=1 on the kernel's command line, and in /etc/modprobe.d where IPv6 is a module"
 
+// MessageQueues lifts the limit on the bytes that a user's POSIX message queues
+// may take, to what it is where nobody lowered it.
+const MessageQueues = "ulimit -q 819200 before bulkhead runs, as root"
+
 // Raise lifts a limit on namespaces.
 func Raise(sysctl string) string {
 	return "sysctl -w " + sysctl + "=15000, in the user namespace that sets the limit"
@@ -145,9 +149,13 @@ const (
 	OfNamespace = "run bulkhead outside of the user namespace: as the machine's root, or in a container of a rootful runtime without --userns"
 )
 
-// Capability gives root a capability that a container runtime took.
-func Capability(name string) string {
-	return "docker run or podman run --cap-add " + strings.TrimPrefix(name, "CAP_") + ", or --privileged"
+// Capability gives root capabilities that a container runtime took.
+func Capability(names ...string) string {
+	var add []string
+	for _, name := range names {
+		add = append(add, "--cap-add "+strings.TrimPrefix(name, "CAP_"))
+	}
+	return "docker run or podman run " + strings.Join(add, " ") + ", or --privileged"
 }
 
 // Confinement is something around this process that refuses what the kernel
@@ -185,11 +193,10 @@ func enable(controller string) string {
 var Needs = map[string]string{
 	"user namespaces for ordinary users":             "set the named sysctl the other way",
 	"an ordinary user":                               "run bulkhead as root, or as an ordinary user, of the machine itself",
-	"CAP_NET_RAW in the bounding set":                Capability("CAP_NET_RAW"),
 	"setgroups(2) not denied":                        NotRoot,
 	"mapped project IDs":                             NotRoot,
 	"IPC sysctls that can be written":                NotRoot,
-	"the machine's root apart from the suite's user": "run bulkhead as an ordinary user, or with CAP_SYS_ADMIN: " + Capability("CAP_SYS_ADMIN"),
+	"the machine's root apart from the suite's user": "run bulkhead as an ordinary user, or with all of root's capabilities: docker run or podman run --privileged",
 	"no_new_privs not set":                           "run bulkhead without no_new_privs: no --security-opt no-new-privileges, no NoNewPrivileges= of its service",
 	"fs.suid_dumpable not 1":                         "sysctl -w fs.suid_dumpable=0",
 	"a mounted cgroup hierarchy":                     mountCgroup2,
@@ -201,6 +208,7 @@ var Needs = map[string]string{
 	"a v2 controller that knows no thread mode":      enable("memory"),
 	"mnt namespaces":                                 "sysctl -w user.max_mnt_namespaces=15000, or, in a container, " + Seccomp.Mend,
 	"root that may change the machine":               itself,
+	"RLIMIT_MEMLOCK":                                 "ulimit -l 64 before bulkhead runs, as root",
 	"RLIMIT_NICE":                                    "ulimit -e 0 before bulkhead runs",
 	"bonding":                                        "modprobe bonding, as root of a machine that may have its interfaces",
 	"dummy":                                          "modprobe dummy, as root of a machine that may have its interfaces",

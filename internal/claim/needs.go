@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 
@@ -219,6 +220,9 @@ func noStage(err error) *advice.Lack {
 	}
 	if kernel.SeccompFiltered() {
 		return &advice.Lack{Why: err.Error() + "; a seccomp filter, as container runtimes set one, may be what refuses it", Mend: advice.Seccomp.Mend}
+	}
+	if lacking := kernel.Lacking(); len(lacking) > 0 && os.Geteuid() == 0 {
+		return &advice.Lack{Why: err.Error() + "; this root lacks " + strings.Join(lacking, ", "), Mend: advice.Capability(lacking...)}
 	}
 	return &advice.Lack{Why: err.Error(), Mend: advice.OfNamespace}
 }

@@ -92,8 +92,37 @@ func AtLeastString(since string) bool {
 	return AtLeast(major, minor)
 }
 
+// rights are the capabilities that the suite's root makes use of: all that a
+// rootful container is made with. One that lacks any is no root to the suite.
+var rights = []struct {
+	capability uint
+	name       string
+}{
+	{unix.CAP_SYS_ADMIN, "CAP_SYS_ADMIN"}, {unix.CAP_NET_ADMIN, "CAP_NET_ADMIN"}, {unix.CAP_SYS_PTRACE, "CAP_SYS_PTRACE"},
+	{unix.CAP_SYS_TIME, "CAP_SYS_TIME"}, {unix.CAP_DAC_READ_SEARCH, "CAP_DAC_READ_SEARCH"}, {unix.CAP_NET_RAW, "CAP_NET_RAW"},
+	{unix.CAP_MKNOD, "CAP_MKNOD"}, {unix.CAP_SETFCAP, "CAP_SETFCAP"}, {unix.CAP_SYS_CHROOT, "CAP_SYS_CHROOT"},
+	{unix.CAP_SETUID, "CAP_SETUID"}, {unix.CAP_SETGID, "CAP_SETGID"}, {unix.CAP_SETPCAP, "CAP_SETPCAP"}, {unix.CAP_KILL, "CAP_KILL"},
+	{unix.CAP_CHOWN, "CAP_CHOWN"}, {unix.CAP_DAC_OVERRIDE, "CAP_DAC_OVERRIDE"}, {unix.CAP_FOWNER, "CAP_FOWNER"}, {unix.CAP_FSETID, "CAP_FSETID"},
+	{unix.CAP_NET_BIND_SERVICE, "CAP_NET_BIND_SERVICE"},
+}
+
+// Lacking are the capabilities that this process would need to be root to the
+// suite, in its own user namespace; all of them when they cannot be read.
+var Lacking = sync.OnceValue(func() (names []string) {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	// All of them are among the first 32.
+	var data [2]unix.CapUserData
+	err := unix.Capget(&header, &data[0])
+	for _, r := range rights {
+		if err != nil || data[0].Effective>>r.capability&1 == 0 {
+			names = append(names, r.name)
+		}
+	}
+	return names
+})
+
 // IsRoot says whether this process is root in the initial user namespace:
-// effective UID 0, all IDs mapped to themselves, CAP_SYS_ADMIN effective.
+// effective UID 0, all IDs mapped to themselves, no capability lacking.
 var IsRoot = sync.OnceValue(func() bool {
 	if os.Geteuid() != 0 {
 		return false
@@ -102,18 +131,8 @@ var IsRoot = sync.OnceValue(func() bool {
 	if err == nil && strings.Join(strings.Fields(string(uidMap)), " ") != "0 0 4294967295" {
 		return false
 	}
-	return capabilities().Effective>>unix.CAP_SYS_ADMIN&1 == 1
+	return len(Lacking()) == 0
 })
-
-// capabilities are the first 32 of this process; none when they cannot be read.
-func capabilities() unix.CapUserData {
-	hdr := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	var data [2]unix.CapUserData
-	if unix.Capget(&hdr, &data[0]) != nil {
-		return unix.CapUserData{}
-	}
-	return data[0]
-}
 
 // Config is a kernel's configuration; empty when it could not be read.
 type Config struct {
@@ -213,8 +232,8 @@ func RootObstacle() *advice.Lack {
 		return nil
 	case os.Geteuid() != 0:
 		return &advice.Lack{Why: "needs root", Mend: advice.NotRoot}
-	case capabilities().Effective>>unix.CAP_SYS_ADMIN&1 == 0:
-		return &advice.Lack{Why: "needs root: this root lacks CAP_SYS_ADMIN", Mend: advice.Capability("CAP_SYS_ADMIN")}
+	case len(Lacking()) > 0:
+		return &advice.Lack{Why: "needs root: this root lacks " + strings.Join(Lacking(), ", "), Mend: advice.Capability(Lacking()...)}
 	}
 	return &advice.Lack{Why: "needs root: this is the root of a user namespace", Mend: advice.OfNamespace}
 }

@@ -3,6 +3,8 @@ package namespaces
 import (
 	"context"
 	"encoding/binary"
+	"errors"
+	"fmt"
 	"os"
 	"strings"
 
@@ -12,6 +14,7 @@ import (
 
 	"bulkhead/harness"
 	"bulkhead/harness/namespace"
+	"bulkhead/internal/advice"
 	"bulkhead/internal/claim"
 )
 
@@ -23,9 +26,30 @@ var (
 	})
 	mqueue = claim.Feature("POSIX message queues", "", []string{"CONFIG_POSIX_MQUEUE"}, func(ctx context.Context) error {
 		_, err := mqOpen(harness.Start(ctx, harness.New(namespace.IPC)), "need", unix.O_CREAT|unix.O_RDWR)
-		return err
+		return mqueueLimit(err)
 	})
+	lockable = claim.Need{Name: "RLIMIT_MEMLOCK", Try: func(ctx context.Context) error { return limitLocked(harness.Start(ctx)) }}
 )
+
+// mqueueLimit tells a kernel that has no queue from a user who may have none.
+func mqueueLimit(err error) error {
+	var limit unix.Rlimit
+	if errors.Is(err, unix.EMFILE) && unix.Getrlimit(unix.RLIMIT_MSGQUEUE, &limit) == nil {
+		return &advice.Lack{Why: fmt.Sprintf("%v: RLIMIT_MSGQUEUE is %d bytes", err, limit.Cur), Mend: advice.MessageQueues}
+	}
+	return err
+}
+
+// lockSize is how much memory the user may lock who is the locker of a claim:
+// not more than old kernels grant everybody, and a page at least.
+var lockSize = max(32<<10, os.Getpagesize())
+
+// limitLocked limits what the sandbox's user may lock to lockSize.
+func limitLocked(sb *harness.Sandbox) error {
+	limit := binary.NativeEndian.AppendUint64(nil, uint64(lockSize))
+	_, err := sb.Syscall("prlimit64(RLIMIT_MEMLOCK)", unix.SYS_PRLIMIT64, 0, unix.RLIMIT_MEMLOCK, append(limit, limit...), nil)
+	return err
+}
 
 // mqueueFiles is the possibility to make a queue by making a file.
 var mqueueFiles = claim.Feature("files created in an mqueue mount", "", []string{"CONFIG_POSIX_MQUEUE"}, func(ctx context.Context) error {
@@ -34,7 +58,7 @@ var mqueueFiles = claim.Feature("files created in an mqueue mount", "", []string
 	if err := sb.Mount("mqueue", dir, "mqueue", 0, ""); err != nil {
 		return err
 	}
-	return sb.CreateFile(dir+"/need", "")
+	return mqueueLimit(sb.CreateFile(dir+"/need", ""))
 })
 
 // ipcSysctlsWritten is that the kernel takes what is written to the limits of
@@ -208,25 +232,23 @@ var _ = claim.It(claim.Claim{
 	ID:       "ipc/objects-die-with-namespace",
 	Text:     "All IPC objects are destroyed when their namespace's last member exits.",
 	Source:   claim.Sources{claim.Man("ipc_namespaces(7)", "")},
-	Needs:    claim.Needs{ipcNeed, sysvipc},
+	Needs:    claim.Needs{ipcNeed, sysvipc, lockable},
 	Contrast: "held while a member lives",
 	Try:      "unshare --ipc sh -c 'ipcmk -M 4096; ipcs -m | grep -c 0x'; ipcs -m | grep -c 0x",
 	Shows:    "Shared memory id: <id>\n1\n0",
 }, func(ctx SpecContext) {
 	// A segment that exists counts against its locker's RLIMIT_MEMLOCK, which
 	// is one for a user's processes in all IPC namespaces.
-	const size = 128 << 10
 	// A user that no other run takes.
 	locker := 1<<20 + os.Getpid()
 	start := func() (*harness.Sandbox, int) {
 		sb := harness.Start(ctx, harness.New(namespace.IPC))
-		limit := binary.NativeEndian.AppendUint64(nil, size)
-		harness.Got(sb.Syscall("prlimit64(RLIMIT_MEMLOCK)", unix.SYS_PRLIMIT64, 0, unix.RLIMIT_MEMLOCK, append(limit, limit...), nil))
+		harness.Must(limitLocked(sb))
 		if harness.Privileged() {
 			// CAP_IPC_LOCK in the initial user namespace knows no limit.
 			harness.Must(sb.SetIDs(locker, locker))
 		}
-		return sb, harness.Got(shmget(sb, size, unix.IPC_CREAT|0o600))
+		return sb, harness.Got(shmget(sb, lockSize, unix.IPC_CREAT|0o600))
 	}
 	member, held := start()
 	other, id := start()

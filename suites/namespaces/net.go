@@ -208,6 +208,9 @@ var _ = claim.It(claim.Claim{
 	sb := harness.Start(ctx, harness.New(namespace.Network))
 	agent := sb.Agent(ctx)
 	_, before := probe.Connect.Try(agent, probe.Dial{Address: "127.0.0.1:8080", Send: "x", Within: 1000})
+	// A machine may have turned IPv6 off for all interfaces to come.
+	err := sb.WriteFile("/proc/sys/net/ipv6/conf/lo/disable_ipv6", "0")
+	Expect(err).To(Or(Succeed(), harness.FailWith(unix.ENOENT)), "turning IPv6 on for lo")
 	probe.Raise.In(agent, "lo")
 	lo, _ := probe.Find(probe.Links.In(agent, probe.None{}), "lo")
 	probe.Serve.In(agent, probe.Server{Name: "lo", Address: "127.0.0.1:8080"})

@@ -32,7 +32,8 @@ var builtIn = func() (all []setting) {
 		each("ipv4", key, "0")
 	}
 	each("ipv6", "disable_ipv6", "0")
-	return append(all, setting{"ipv6/conf/default/addr_gen_mode", "0"})
+	// lo is there already, with what was the default when it was made.
+	return append(all, setting{"ipv6/conf/lo/disable_ipv6", "0"}, setting{"ipv6/conf/default/addr_gen_mode", "0"})
 }()
 
 var handedOn struct {
