@@ -622,6 +622,40 @@ func (sb *Sandbox) Dup(from, to int) error {
 	return err
 }
 
+// resetClocks moves the process to a time namespace whose clocks are those of
+// the initial one, where it is in another: specs count from them.
+func (sb *Sandbox) resetClocks() error {
+	const file = "/proc/self/timens_offsets"
+	lines, err := sb.ReadFile(file)
+	if errors.Is(err, unix.ENOENT) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	var seconds, nanoseconds [2]int
+	if _, err := fmt.Sscanf(lines, "monotonic %d %d\nboottime %d %d", &seconds[0], &nanoseconds[0], &seconds[1], &nanoseconds[1]); err != nil {
+		return fmt.Errorf("%s: %w", file, err)
+	}
+	if seconds == [2]int{} && nanoseconds == [2]int{} {
+		return nil
+	}
+	if err := sb.Unshare(unix.CLONE_NEWTIME); err != nil {
+		return err
+	}
+	if err := sb.WriteFile(file, "monotonic 0 0\nboottime 0 0\n"); err != nil {
+		return err
+	}
+	fd, err := sb.Open("/proc/self/ns/time_for_children", unix.O_RDONLY, 0)
+	if err != nil {
+		return err
+	}
+	if err := sb.Setns(fd, unix.CLONE_NEWTIME); err != nil {
+		return err
+	}
+	return sb.Close(fd)
+}
+
 // raiseLoopback sets IFF_UP on lo.
 func (sb *Sandbox) raiseLoopback() error {
 	fd, err := sb.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)

@@ -32,7 +32,8 @@ var settleTime = Scaled(5 * time.Second)
 // Stage is the private set of namespaces that holds the host side of every
 // spec: its own mounts (private, with a tmpfs at Scratch), PIDs, network, host
 // name and System V IPC, and a user namespace when the caller is not root.
-// User, cgroup and time namespaces are otherwise the machine's own.
+// User, cgroup and time namespaces are otherwise the machine's own; where the
+// caller's clocks have offsets, it has a time namespace without.
 type Stage struct {
 	// Scratch is the absolute path of the stage's own tmpfs.
 	Scratch string
@@ -274,7 +275,8 @@ func begin(name string, attr *syscall.SysProcAttr, own uintptr) (_ *Stage, err e
 	return s, nil
 }
 
-// prepare takes a descriptor of the scratch directory and raises lo.
+// prepare takes a descriptor of the scratch directory, sees that the clocks are
+// the machine's and raises lo.
 func (s *Stage) prepare() (err error) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -290,6 +292,9 @@ func (s *Stage) prepare() (err error) {
 		return err
 	}
 	if err := s.root.Close(fd); err != nil {
+		return err
+	}
+	if err := s.root.resetClocks(); err != nil {
 		return err
 	}
 	// The lines of /proc/net and 127.0.0.1 are there on every host.

@@ -208,7 +208,12 @@ func cgroupDirs() []string {
 
 // processes lists the agents that descend from this process.
 func (s Snapshot) processes() {
-	self := os.Getpid()
+	// In the numbers of the mounted /proc, which may be an outer PID namespace's.
+	link, _ := os.Readlink("/proc/self")
+	self, err := strconv.Atoi(link)
+	if err != nil {
+		return
+	}
 	parents := map[int]int{}
 	names := map[int]string{}
 	entries, _ := os.ReadDir("/proc")

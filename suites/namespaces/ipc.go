@@ -16,6 +16,7 @@ import (
 	"bulkhead/harness/namespace"
 	"bulkhead/internal/advice"
 	"bulkhead/internal/claim"
+	"bulkhead/internal/kernel"
 )
 
 var (
@@ -244,7 +245,7 @@ var _ = claim.It(claim.Claim{
 	start := func() (*harness.Sandbox, int) {
 		sb := harness.Start(ctx, harness.New(namespace.IPC))
 		harness.Must(limitLocked(sb))
-		if harness.Privileged() {
+		if kernel.IsRoot() {
 			// CAP_IPC_LOCK in the initial user namespace knows no limit.
 			harness.Must(sb.SetIDs(locker, locker))
 		}

@@ -73,7 +73,7 @@ var _ = claim.It(claim.Claim{
 	ID:       "network/tap-usable-in-own-user-and-net-ns",
 	Text:     "An unprivileged user may create a tap device in a network namespace its user namespace owns, as slirp4netns and pasta do.",
 	Source:   claim.Sources{claim.Man("user_namespaces(7)", "Effect of capabilities within a user namespace"), claim.Doc("kernel tuntap", "")},
-	Needs:    claim.Needs{claim.UnprivilegedUserNamespaces, tunFileNeed, tunNeed},
+	Needs:    claim.Needs{claim.OrdinaryUser, claim.UnprivilegedUserNamespaces, tunFileNeed, tunNeed},
 	Contrast: "EPERM in the host's network namespace",
 	Core:     true,
 	Try:      "mknod tun c 10 200; chmod 666 tun; mount --bind tun /dev/net/tun; setpriv --reuid 65534 --regid 65534 --clear-groups sh -c 'ip tuntap add tap0 mode tap; unshare --user --map-root-user --net sh -c \"ip tuntap add tap0 mode tap; ip -br link show tap0\"'",
