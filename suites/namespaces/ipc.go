@@ -427,18 +427,27 @@ var _ = claim.It(claim.Claim{
 }, func(ctx SpecContext) {
 	host := harness.Start(ctx, harness.New(namespace.IPC))
 	id := harness.Got(semget(host, unix.IPC_CREAT|0o600))
-	member := host.Fork(ctx)
 	op := binary.NativeEndian.AppendUint16(nil, 0)
 	op = binary.NativeEndian.AppendUint16(op, 5)
 	op = binary.NativeEndian.AppendUint16(op, semUndo)
-	harness.Got(member.Syscall("semop", unix.SYS_SEMOP, id, op, 1))
 	value := func() int {
 		return int(harness.Got(host.Syscall("semctl(GETVAL)", unix.SYS_SEMCTL, id, 0, semGetVal, 0)))
 	}
+	raise := func() *harness.Sandbox {
+		sb := host.Fork(ctx)
+		harness.Got(sb.Syscall("semop", unix.SYS_SEMOP, id, op, 1))
+		return sb
+	}
+	leaver := raise()
+	leaver.Exit(0)
+	harness.Got(host.Wait(leaver))
+	left := value()
+	member := raise()
 	before := value()
 	Expect(member.Unshare(unix.CLONE_NEWIPC)).To(Succeed(), "unshare(CLONE_NEWIPC)")
 	after := value()
-	claim.Evidence("semaphore before: %d; after the member's unshare(CLONE_NEWIPC): %d", before, after)
+	claim.Evidence("semaphore after the exit of a process that raised it: %d; raised by another: %d; after that one's unshare(CLONE_NEWIPC): %d", left, before, after)
+	Expect(left).To(Equal(0), "the semaphore after the exit of a process with an undo of 5")
 	Expect(after).To(Equal(0), "the semaphore after unshare(CLONE_NEWIPC) of a live process with an undo of 5")
 	Expect(before).To(Equal(5), "contrast: before")
 })
