@@ -141,7 +141,7 @@ func attachment(command uintptr, cgroup, program int) error {
 }
 
 // bpfAllowed is that nothing but the kernel's options keeps root from bpf(2):
-// lockdown, a security module or a seccomp filter answer EPERM.
+// a security module or a seccomp filter answers EPERM.
 var bpfAllowed = claim.Need{
 	Name: "bpf(2) not forbidden",
 	Try: func(context.Context) error {
