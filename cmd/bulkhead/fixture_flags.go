@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -16,14 +15,6 @@ func fixtureEnv(f *runFlags) ([]string, error) {
 	if err := fixtures.Select(f.fixtures); err != nil {
 		return nil, err
 	}
-	// Workers have another working directory.
-	if f.alpine = cmp.Or(f.alpine, os.Getenv(fixtures.AlpineVariable)); f.alpine != "" {
-		file, err := filepath.Abs(f.alpine)
-		if err != nil {
-			return nil, fmt.Errorf("the tarball %s: %w", f.alpine, err)
-		}
-		f.alpine = file
-	}
 	var env []string
 	for name, value := range map[string]string{
 		fixtures.AlpineVariable: f.alpine, fixtures.AlpineSHA256Variable: f.alpineSHA256,
@@ -34,6 +25,16 @@ func fixtureEnv(f *runFlags) ([]string, error) {
 			if err := os.Setenv(name, value); err != nil {
 				return nil, err
 			}
+		}
+	}
+	// Workers have another working directory.
+	if file := os.Getenv(fixtures.AlpineVariable); file != "" {
+		absolute, err := filepath.Abs(file)
+		if err != nil {
+			return nil, fmt.Errorf("the tarball %s: %w", file, err)
+		}
+		if err := os.Setenv(fixtures.AlpineVariable, absolute); err != nil {
+			return nil, err
 		}
 	}
 	all, err := fixtures.All()

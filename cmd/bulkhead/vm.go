@@ -197,7 +197,8 @@ func (f *vmFlags) boot(ctx context.Context, name string, o run.Options, console 
 	return outcome{out}, err
 }
 
-// shipAlpine puts the Alpine tarball that the run would use into the guest.
+// shipAlpine puts the Alpine tarball that the run would use into the guest,
+// where it is for the guest's architecture.
 func shipAlpine(v *vm.Options, arch string) error {
 	const name = "alpine.tar.gz"
 	path := ""
@@ -217,6 +218,10 @@ func shipAlpine(v *vm.Options, arch string) error {
 	raw, err := os.ReadFile(path)
 	if err != nil {
 		return fmt.Errorf("read the Alpine minirootfs: %w", err)
+	}
+	if is := fixtures.AlpineArch(raw); !fixtures.AlpineIsFor(is, arch) {
+		v.Note(fmt.Sprintf("%s is for %s: the %s guest does without", path, is, arch))
+		return nil
 	}
 	v.Files = map[string][]byte{name: raw}
 	v.Job.Env = append(v.Job.Env, fixtures.AlpineVariable+"=/"+guest.FilesDir+"/"+name)
