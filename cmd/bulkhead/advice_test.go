@@ -125,6 +125,11 @@ func TestAdviceOnAMachineWithTheFault(t *testing.T) {
 			"mount/nosuid-ignores-setuid-bit", "no_new_privs is set for the suite itself", advice.Needs["no_new_privs not set"]},
 		{"no user namespaces", true, limit("user/max_user_namespaces", ordinary), withOrdinary,
 			"uts/members-share-changes", "needs root, or user namespaces for ordinary users: user.max_user_namespaces is 0", "sysctl -w user.max_user_namespaces=15000"},
+		// No kernel here has these two: their files are put where they would be.
+		{"AppArmor's switch", true, mounts("mount -t tmpfs none /proc/sys/kernel && echo 1 > /proc/sys/kernel/apparmor_restrict_unprivileged_userns", ordinary), nil,
+			"user/creation-needs-no-privilege", "needs root, or user namespaces for ordinary users: kernel.apparmor_restrict_unprivileged_userns is 1", "an AppArmor profile for bulkhead with the rule userns,"},
+		{"Debian's switch", true, mounts("mount -t tmpfs none /proc/sys/kernel && echo 0 > /proc/sys/kernel/unprivileged_userns_clone", ordinary), nil,
+			"user/creation-needs-no-privilege", "needs root, or user namespaces for ordinary users: kernel.unprivileged_userns_clone is 0", "sysctl -w kernel.unprivileged_userns_clone=1"},
 		{"no network namespaces", false, limit("user/max_net_namespaces", ""), inUserNamespace,
 			"net/loopback-needs-to-be-raised", "user.max_net_namespaces is 0", advice.Raise("user.max_net_namespaces")},
 		{"no time namespaces", false, limit("user/max_time_namespaces", ""), inUserNamespace,
