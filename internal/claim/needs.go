@@ -187,7 +187,7 @@ func (needs Needs) Check(ctx context.Context) {
 					skip(fmt.Sprintf("%v: %s", err, limit.Why), limit.Mend)
 				}
 			}
-			harness.Broken("set up the stage: %v", errors.Join(append([]error{err}, confinements()...)...))
+			harness.Broken("set up the stage: %v", errors.Join(append([]error{fmt.Errorf("%w%s", err, taskLimit())}, confinements()...)...))
 		}
 		lack := noStage(err)
 		skip("needs root, or user namespaces for ordinary users: "+lack.Why, lack.Mend+"; or "+advice.NotRoot)
@@ -196,6 +196,12 @@ func (needs Needs) Check(ctx context.Context) {
 		err := n.Try(ctx)
 		if err == nil {
 			continue
+		}
+		for _, errno := range []unix.Errno{unix.EAGAIN, unix.ENOMEM, unix.EMFILE, unix.ENFILE} {
+			// What the caller has none left of says nothing of the kernel.
+			if errors.Is(err, errno) {
+				harness.Broken("%s: %v%s", n.Name, err, taskLimit())
+			}
 		}
 		if why := harness.Stayed(); why != "" {
 			ginkgo.Fail(fmt.Sprintf("%s; then: %s: %v", why, n.Name, err), 1)
@@ -206,6 +212,16 @@ func (needs Needs) Check(ctx context.Context) {
 		}
 		skip(reason, remedy)
 	}
+}
+
+// taskLimit says, to go behind an error, what may be the cause of an EAGAIN;
+// empty when nothing limits the suite's processes.
+func taskLimit() string {
+	limit, _, ok := kernel.Tasks()
+	if !ok {
+		return ""
+	}
+	return fmt.Sprintf("; its cgroup may have %d tasks (pids.max)", limit)
 }
 
 // noStage says what keeps an ordinary user from having a stage.

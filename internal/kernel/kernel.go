@@ -312,6 +312,29 @@ func Cgroup2Mount() string {
 	return "/sys/fs/cgroup"
 }
 
+// Tasks are how many processes and threads the cgroup of this process may have,
+// and how many it has now. ok is false where nothing limits them.
+func Tasks() (limit, current int, ok bool) {
+	raw, _ := os.ReadFile("/proc/self/cgroup")
+	mounts, _ := mountinfo.GetMounts(mountinfo.FSTypeFilter("cgroup", "cgroup2"))
+	for line := range strings.SplitSeq(string(raw), "\n") {
+		_, rest, _ := strings.Cut(line, ":")
+		controllers, path, _ := strings.Cut(rest, ":")
+		for _, m := range mounts {
+			if controllers == "" && m.FSType != "cgroup2" || controllers != "" && !slices.Contains(strings.Split(m.VFSOptions, ","), "pids") {
+				continue
+			}
+			limit, err := strconv.Atoi(firstLine(m.Mountpoint + path + "/pids.max"))
+			if err != nil {
+				continue
+			}
+			current, err := strconv.Atoi(firstLine(m.Mountpoint + path + "/pids.current"))
+			return limit, current, err == nil
+		}
+	}
+	return 0, 0, false
+}
+
 func osName() string {
 	for _, path := range []string{"/etc/os-release", "/usr/lib/os-release"} {
 		raw, err := os.ReadFile(path)

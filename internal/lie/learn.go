@@ -3,10 +3,11 @@ package lie
 import (
 	"context"
 	"fmt"
-	"runtime"
 	"slices"
 	"sort"
 	"strings"
+
+	"bulkhead/internal/run"
 )
 
 const (
@@ -24,7 +25,7 @@ func Learn(ctx context.Context, o Options, found func(Pair)) error {
 		return err
 	}
 	if o.Procs <= 0 {
-		o.Procs = 2 * runtime.NumCPU()
+		o.Procs = run.DefaultProcs()
 	}
 	// One that does not pass to begin with would seem to notice everything.
 	passing := &Proof{Unproved: map[string]string{}}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
-	"runtime"
 	"slices"
 	"sort"
 	"strings"
@@ -96,7 +95,7 @@ func Prove(ctx context.Context, o Options) (*Proof, error) {
 		return nil, err
 	}
 	if o.Procs <= 0 {
-		o.Procs = 2 * runtime.NumCPU()
+		o.Procs = run.DefaultProcs()
 	}
 	begun := time.Now()
 	if err := machine.CleanStale(); err != nil {

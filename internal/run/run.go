@@ -29,8 +29,7 @@ import (
 type Options struct {
 	// Claims are the IDs to verify.
 	Claims []string
-	// Procs is how many specs run at a time; 0 is two a core: they mostly
-	// wait for the kernel.
+	// Procs is how many specs run at a time; 0 is DefaultProcs.
 	Procs int
 	// Seed is the seed of the random order; 0 picks one.
 	Seed int64
@@ -104,9 +103,22 @@ func Verify(ctx context.Context, o Options) ([]report.Claim, error) {
 	return c.result.Claims, err
 }
 
+// DefaultProcs is how many specs run at a time if nobody says: two a core, for
+// they mostly wait for the kernel, but fewer where the cgroup limits tasks.
+func DefaultProcs() int {
+	// What a worker has of processes and threads in the largest topology, and
+	// what the controller has of threads.
+	const worker, own = 80, 20
+	procs := 2 * runtime.NumCPU()
+	if limit, current, ok := kernel.Tasks(); ok {
+		procs = min(procs, (limit-current-own)/worker)
+	}
+	return max(1, procs)
+}
+
 func newController(o Options) *controller {
 	if o.Procs <= 0 {
-		o.Procs = 2 * runtime.NumCPU()
+		o.Procs = DefaultProcs()
 	}
 	if o.Seed == 0 {
 		o.Seed = 1 + rand.Int63n(1<<31-1)

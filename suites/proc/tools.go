@@ -78,8 +78,6 @@ func countRanges(list string) int {
 	return n
 }
 
-func firstRange(list string) int { return ranges(list)[0][0] }
-
 // interfaces lists the names in a net/dev file.
 func interfaces(sb *harness.Sandbox, path string) []string {
 	var names []string
