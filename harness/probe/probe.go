@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 
 	"golang.org/x/sys/unix"
 )
@@ -81,6 +82,8 @@ type Answer struct {
 type Error struct {
 	Message string
 	Errno   unix.Errno
+	// Silence is that the kernel gave no answer in time, not even an errno.
+	Silence bool
 }
 
 func (e *Error) Error() string { return e.Message }
@@ -93,6 +96,12 @@ func (e *Error) Unwrap() error {
 	return e.Errno
 }
 
+// Silent says whether an error is a probe's that got no answer in time.
+func Silent(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Silence
+}
+
 // Run runs the probe that call names, in this process.
 func Run(call Call) Answer {
 	fn, known := registry[call.Name]
@@ -103,6 +112,7 @@ func Run(call Call) Answer {
 	if err != nil {
 		e := &Error{Message: err.Error()}
 		errors.As(err, &e.Errno)
+		e.Silence = e.Errno == 0 && errors.Is(err, os.ErrDeadlineExceeded)
 		return Answer{Err: e}
 	}
 	raw, err := json.Marshal(out)

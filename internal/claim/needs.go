@@ -194,8 +194,15 @@ func (needs Needs) Check(ctx context.Context) {
 	}
 	for _, n := range needs {
 		err := n.Try(ctx)
+		if probe.Silent(err) {
+			// The kernel was busy loading modules, which a first try asks for.
+			err = n.Try(ctx)
+		}
 		if err == nil {
 			continue
+		}
+		if probe.Silent(err) {
+			harness.Broken("%s: %v", n.Name, err)
 		}
 		for _, errno := range []unix.Errno{unix.EAGAIN, unix.ENOMEM, unix.EMFILE, unix.ENFILE} {
 			// What the caller has none left of says nothing of the kernel.

@@ -126,12 +126,13 @@ func (s Snapshot) nftables() {
 	}
 }
 
-// restless are sysctls that change by themselves.
+// restless are sysctls that change by themselves, and a directory that looking
+// into mounts.
 var restless = map[string]bool{
 	"fs/dentry-state": true, "fs/file-nr": true, "fs/inode-nr": true, "fs/inode-state": true,
 	"fs/quota": true, "kernel/ns_last_pid": true, "kernel/pty/nr": true, "kernel/random": true,
 	"net/netfilter/nf_conntrack_count": true, "fs/aio-nr": true, "kernel/tainted": true,
-	"kernel/sched_domain": true, "vm/stat_refresh": true,
+	"kernel/sched_domain": true, "vm/stat_refresh": true, "fs/binfmt_misc": true,
 }
 
 // deprecated are sysctls that the kernel writes a warning for to its log when
@@ -331,6 +332,10 @@ func Compare(before, after Snapshot) []string {
 			case is != was:
 				diff = append(diff, fmt.Sprintf("%s %s was %q and is %q", kind, name, was, is))
 			}
+		}
+		if kind == "sysctl" {
+			// A module that the kernel loads when it is asked for brings its own.
+			continue
 		}
 		for name := range after[kind] {
 			if _, there := before[kind][name]; !there {

@@ -42,7 +42,7 @@ func once(try func(context.Context) error) func(context.Context) error {
 		}
 		if known != stage {
 			answer, known = try(ctx), nil
-			if ctx.Err() == nil {
+			if ctx.Err() == nil && !probe.Silent(answer) {
 				known = stage
 			}
 		}
