@@ -53,7 +53,7 @@ func (f *vmFlags) check() error {
 }
 
 // guestClaimTimeout is what one claim may take in a guest.
-const guestClaimTimeout = 2 * time.Minute
+const guestClaimTimeout = 3 * time.Minute
 
 // registerRun adds run's flags; its --timeout is --claim-timeout here.
 func registerRun(f *runFlags, fl *pflag.FlagSet) {

@@ -49,9 +49,9 @@ var _ = claim.It(claim.Claim{
 }, func(ctx SpecContext) {
 	_, host, container := pair(ctx)
 	there := probe.Ping.In(host.Agent, probe.Echo{Dst: "10.0.0.2", Size: 1000, Within: replyTime})
+	Expect(there.From).To(Equal("10.0.0.2"), "veth0 to eth0: the reply to the host's ping")
 	back := probe.Ping.In(container.Agent, probe.Echo{Dst: "10.0.0.1", Size: 1000, Within: replyTime})
 	claim.Evidence("host to container: reply from %q, payload intact: %v; back: %q, %v", there.From, there.Intact, back.From, back.Intact)
-	Expect(there.From).To(Equal("10.0.0.2"), "veth0 to eth0: the reply to the host's ping")
 	Expect(back.From).To(Equal("10.0.0.1"), "eth0 to veth0: the reply to the container's ping")
 	Expect(there.Intact && back.Intact).To(BeTrue(), "1000 bytes of payload come back as they went")
 	large := probe.Ping.In(host.Agent, probe.Echo{Dst: "10.0.0.2", Size: 9000, Within: replyTime})

@@ -27,24 +27,24 @@ var _ = claim.It(claim.Claim{
 	echo := func(size int) probe.Reply {
 		return probe.Ping.In(host.Agent, probe.Echo{Dst: "10.0.0.2", Size: size, DontFragment: true, Within: replyTime})
 	}
+	full := echo(1472)
+	Expect(full.From).To(Equal("10.0.0.2"), "veth0 -> eth0: the reply to a packet of 1500 bytes, the MTU, that may not be fragmented")
+	Expect(full.Intact).To(BeTrue(), "the payload of a packet of 1500 bytes comes back as it went")
+	beyond := probe.Outrun.In(host.Agent, probe.Echo{Dst: "10.0.0.2", Size: 1473, DontFragment: true})
+	Expect(beyond.From).To(BeEmpty(), "contrast: a reply to a packet of 1501 bytes that may not be fragmented")
+	Expect(beyond.Problem).To(ContainSubstring("message too long"), "contrast: sending a packet of 1501 bytes that may not be fragmented")
 	address := probe.ServeEcho.In(container.Agent, "10.0.0.2:80")
 	stream := probe.Pour.In(host.Agent, probe.Stream{Address: address, Bytes: streamBytes, Within: replyTime})
-	full := echo(1472)
-	beyond := probe.Outrun.In(host.Agent, probe.Echo{Dst: "10.0.0.2", Size: 1473, DontFragment: true})
+	Expect(stream).To(Equal(probe.Streamed{Returned: streamBytes, Differs: -1}), "veth0 -> eth0 -> veth0: a TCP stream comes back whole, and no byte differs")
 	probe.SetLink.In(host.Agent, probe.Change{Name: "veth0", MTU: 9000})
 	probe.SetLink.In(container.Agent, probe.Change{Name: "eth0", MTU: 9000})
 	jumbo := echo(8972)
-	again := probe.Pour.In(host.Agent, probe.Stream{Address: address, Bytes: streamBytes, Within: replyTime})
-	claim.Evidence("a stream of %d bytes there and back: %+v; at MTU 9000: %+v; a packet of 1500 bytes: %q intact %v; of 1501: %q %s; of 9000 at MTU 9000: %q intact %v",
-		streamBytes, stream, again, full.From, full.Intact, beyond.From, beyond.Problem, jumbo.From, jumbo.Intact)
-	Expect(full.From).To(Equal("10.0.0.2"), "veth0 -> eth0: the reply to a packet of 1500 bytes, the MTU, that may not be fragmented")
-	Expect(full.Intact).To(BeTrue(), "the payload of a packet of 1500 bytes comes back as it went")
-	Expect(beyond.From).To(BeEmpty(), "contrast: a reply to a packet of 1501 bytes that may not be fragmented")
-	Expect(beyond.Problem).To(ContainSubstring("message too long"), "contrast: sending a packet of 1501 bytes that may not be fragmented")
-	Expect(stream).To(Equal(probe.Streamed{Returned: streamBytes, Differs: -1}), "veth0 -> eth0 -> veth0: a TCP stream comes back whole, and no byte differs")
 	Expect(jumbo.From).To(Equal("10.0.0.2"), "veth0 -> eth0: the reply to a packet of 9000 bytes, both ends having that MTU")
 	Expect(jumbo.Intact).To(BeTrue(), "the payload of a packet of 9000 bytes comes back as it went")
+	again := probe.Pour.In(host.Agent, probe.Stream{Address: address, Bytes: streamBytes, Within: replyTime})
 	Expect(again).To(Equal(probe.Streamed{Returned: streamBytes, Differs: -1}), "a TCP stream at MTU 9000 comes back whole, and no byte differs")
+	claim.Evidence("a packet of 1500 bytes: %q; of 1501: %q; a stream of %d bytes there and back: %+v; a packet of 9000 bytes at MTU 9000: %q; a stream: %+v",
+		full.From, beyond.Problem, streamBytes, stream, jumbo.From, again)
 })
 
 // manyPairs is as many containers as a small host has.
