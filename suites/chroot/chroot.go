@@ -80,11 +80,15 @@ var _ = claim.It(claim.Claim{
 	sb := enters(ctx, dir)
 	root, up := harness.Got(sb.Stat("/")), harness.Got(sb.Stat("/.."))
 	far := harness.Got(sb.Stat("/../../../.."))
+	// A path that does not begin with a slash finds the root another way.
+	harness.Must(sb.Chdir("/"))
+	relative := harness.Got(sb.Stat("../.."))
 	jail, parent := harness.Got(host.Stat(dir)), harness.Got(host.Stat(dir+"/.."))
 	claim.Evidence("inside: / is %v, /.. is %v; outside: jail is %v, jail/.. is %v", root, up, jail, parent)
 	Expect(root.SameAs(jail)).To(BeTrue(), "/ inside is the jail directory")
 	Expect(up.SameAs(root)).To(BeTrue(), "/.. inside the chroot is its root: .. must not lead out; got %v, root is %v", up, root)
 	Expect(far.SameAs(root)).To(BeTrue(), "/../../../.. inside the chroot is its root")
+	Expect(relative.SameAs(root)).To(BeTrue(), "../.. from / inside the chroot is its root: .. must not lead out; got %v, root is %v", relative, root)
 	Expect(parent.SameAs(jail)).To(BeFalse(), "contrast: jail/.. from outside")
 })
 
