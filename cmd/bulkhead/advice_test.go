@@ -181,17 +181,7 @@ func TestAdviceOnAMachineWithTheFault(t *testing.T) {
 			cmd := command("run", "--claim", c.claim, "--events", "/dev/fd/3")
 			cmd.ExtraFiles = []*os.File{events}
 			if len(c.wrap) > 0 {
-				if cmd.Path, err = exec.LookPath(c.wrap[0]); err != nil {
-					t.Skip(err)
-				}
-				// A descriptor is what everybody may execute, wherever the file is.
-				self, err := os.Open("/proc/self/exe")
-				if err != nil {
-					t.Fatal(err)
-				}
-				defer self.Close()
-				cmd.ExtraFiles = append(cmd.ExtraFiles, self)
-				cmd.Args = append(append(c.wrap[:len(c.wrap):len(c.wrap)], "/proc/self/fd/4"), cmd.Args[1:]...)
+				wrap(t, cmd, c.wrap...)
 			}
 			if c.prepare != nil {
 				c.prepare(cmd)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -15,9 +16,18 @@ func fixtureEnv(f *runFlags) ([]string, error) {
 	if err := fixtures.Select(f.fixtures); err != nil {
 		return nil, err
 	}
+	// Workers have another working directory.
+	alpine := cmp.Or(f.alpine, os.Getenv(fixtures.AlpineVariable))
+	if alpine != "" {
+		absolute, err := filepath.Abs(alpine)
+		if err != nil {
+			return nil, fmt.Errorf("the tarball %s: %w", alpine, err)
+		}
+		alpine = absolute
+	}
 	var env []string
 	for name, value := range map[string]string{
-		fixtures.AlpineVariable: f.alpine, fixtures.AlpineSHA256Variable: f.alpineSHA256,
+		fixtures.AlpineVariable: alpine, fixtures.AlpineSHA256Variable: f.alpineSHA256,
 		fixtures.SelectionVariable: strings.Join(f.fixtures, ","),
 	} {
 		if value != "" {
@@ -25,16 +35,6 @@ func fixtureEnv(f *runFlags) ([]string, error) {
 			if err := os.Setenv(name, value); err != nil {
 				return nil, err
 			}
-		}
-	}
-	// Workers have another working directory.
-	if file := os.Getenv(fixtures.AlpineVariable); file != "" {
-		absolute, err := filepath.Abs(file)
-		if err != nil {
-			return nil, fmt.Errorf("the tarball %s: %w", file, err)
-		}
-		if err := os.Setenv(fixtures.AlpineVariable, absolute); err != nil {
-			return nil, err
 		}
 	}
 	all, err := fixtures.All()

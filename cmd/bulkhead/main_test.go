@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -45,6 +46,24 @@ func command(args ...string) *exec.Cmd {
 	cmd := exec.Command("/proc/self/exe", args...)
 	cmd.Env = append(os.Environ(), "BULKHEAD_TEST_COMMAND=1")
 	return cmd
+}
+
+// wrap makes the command run behind another program, as "setpriv --reuid 1000".
+func wrap(t *testing.T, cmd *exec.Cmd, with ...string) {
+	t.Helper()
+	path, err := exec.LookPath(with[0])
+	if err != nil {
+		t.Skip(err)
+	}
+	// A descriptor is what everybody may execute, wherever the file is.
+	self, err := os.Open("/proc/self/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { self.Close() })
+	cmd.ExtraFiles = append(cmd.ExtraFiles, self)
+	cmd.Path = path
+	cmd.Args = append(append(slices.Clone(with), fmt.Sprintf("/proc/self/fd/%d", 2+len(cmd.ExtraFiles))), cmd.Args[1:]...)
 }
 
 // bulkhead runs the command and returns its output and exit status.

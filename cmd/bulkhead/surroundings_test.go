@@ -3,10 +3,11 @@ package main
 import (
 	"bytes"
 	"os"
-	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
+	"bulkhead/fixtures"
 	"bulkhead/internal/kernel"
 )
 
@@ -32,19 +33,8 @@ func TestSurroundings(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			// A descriptor is what everybody may execute, wherever the file is.
-			self, err := os.Open("/proc/self/exe")
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer self.Close()
 			cmd := command("run", "--claim", c.claims)
-			shell, err := exec.LookPath("sh")
-			if err != nil {
-				t.Skip(err)
-			}
-			cmd.Path, cmd.Args = shell, append([]string{"sh", "-c", c.script, "sh", "/proc/self/fd/3"}, cmd.Args[1:]...)
-			cmd.ExtraFiles = []*os.File{self}
+			wrap(t, cmd, "sh", "-c", c.script, "sh")
 			var out bytes.Buffer
 			cmd.Stdout, cmd.Stderr = &out, &out
 			if err := cmd.Run(); err != nil {
@@ -54,5 +44,18 @@ func TestSurroundings(t *testing.T) {
 				t.Errorf("%d claims must pass:\n%s", n, out.String())
 			}
 		})
+	}
+}
+
+// TestAlpineByARelativePath names the tarball as a person in its folder would.
+func TestAlpineByARelativePath(t *testing.T) {
+	file := os.Getenv(fixtures.AlpineVariable)
+	if file == "" {
+		t.Skip("no Alpine tarball in ", fixtures.AlpineVariable)
+	}
+	cmd := command("run", "--claim", "kernel/two-userlands-at-once", "--alpine", filepath.Base(file))
+	cmd.Dir = filepath.Dir(file)
+	if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "1 passed") {
+		t.Errorf("%v\n%s", err, out)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"io"
 	"maps"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -92,8 +93,8 @@ func AtLeastString(since string) bool {
 	return AtLeast(major, minor)
 }
 
-// rights are the capabilities that the suite's root makes use of: all that a
-// rootful container is made with. One that lacks any is no root to the suite.
+// rights are the capabilities that specs use as root. A root that lacks any is
+// none to the suite: it verifies what an ordinary user may.
 var rights = []struct {
 	capability uint
 	name       string
@@ -313,7 +314,8 @@ func Cgroup2Mount() string {
 }
 
 // Tasks are how many processes and threads the cgroup of this process may have,
-// and how many it has now. ok is false where nothing limits them.
+// or the nearest one above that has a limit, and how many that has now. ok is
+// false where nothing limits them.
 func Tasks() (limit, current int, ok bool) {
 	raw, _ := os.ReadFile("/proc/self/cgroup")
 	mounts, _ := mountinfo.GetMounts(mountinfo.FSTypeFilter("cgroup", "cgroup2"))
@@ -324,12 +326,16 @@ func Tasks() (limit, current int, ok bool) {
 			if controllers == "" && m.FSType != "cgroup2" || controllers != "" && !slices.Contains(strings.Split(m.VFSOptions, ","), "pids") {
 				continue
 			}
-			limit, err := strconv.Atoi(firstLine(m.Mountpoint + path + "/pids.max"))
-			if err != nil {
-				continue
+			for dir := path; ; dir = filepath.Dir(dir) {
+				group := filepath.Join(m.Mountpoint, dir)
+				if limit, err := strconv.Atoi(firstLine(group + "/pids.max")); err == nil {
+					current, err := strconv.Atoi(firstLine(group + "/pids.current"))
+					return limit, current, err == nil
+				}
+				if dir == "/" || dir == "." {
+					break
+				}
 			}
-			current, err := strconv.Atoi(firstLine(m.Mountpoint + path + "/pids.current"))
-			return limit, current, err == nil
 		}
 	}
 	return 0, 0, false

@@ -239,8 +239,8 @@ var _ = claim.It(claim.Claim{
 	Shows:    "Shared memory id: <id>\n1\n0",
 }, func(ctx SpecContext) {
 	// A segment that exists counts against its locker's RLIMIT_MEMLOCK, which
-	// is one for a user's processes in all IPC namespaces.
-	// A user that no other run takes.
+	// is one for a user's processes in all IPC namespaces: root's is a user that
+	// no other run takes.
 	locker := 1<<20 + os.Getpid()
 	start := func() (*harness.Sandbox, int) {
 		sb := harness.Start(ctx, harness.New(namespace.IPC))

@@ -342,11 +342,13 @@ var _ = claim.It(claim.Claim{
 	own := harness.Got(outside.PIDs("/proc"))
 	claim.Evidence("an outside reader finds %v in the proc mounted inside, %d processes in its own", seen, len(own))
 	Expect(seen).To(Equal([]int{1}), "processes in a proc mounted inside the PID namespace, read from outside")
-	// By name, too: a lookup is another way than a listing. 2 is there on every machine.
+	// By name, too: a lookup is another way than a listing. 2 is kthreadd's number
+	// on the machine.
 	for _, pid := range []int{2, outside.PID()} {
 		_, err := outside.Stat(fmt.Sprintf("%s/%d", dir, pid))
 		Expect(err).To(harness.FailWith(unix.ENOENT), "looking up the outer PID %d in a proc mounted inside the PID namespace, whose only process is 1", pid)
 	}
+	Expect(own).To(ContainElement(outside.PID()), "contrast: the reader's own PID in the outer proc")
 	Expect(len(own)).To(BeNumerically(">", 1), "contrast: the outer proc")
 })
 
