@@ -186,7 +186,7 @@ func newCaller() (*Stage, error) {
 func begin(name string, attr *syscall.SysProcAttr, own uintptr) (_ *Stage, err error) {
 	// A spec's terminal signals are not the suite's.
 	attr.Setsid = true
-	prog, err := program()
+	prog, err := Program.Get()
 	if err != nil {
 		return nil, err
 	}

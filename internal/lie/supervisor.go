@@ -269,7 +269,7 @@ func (t *tracer) relay(controller, worker *os.File, p plan, out *json.Encoder) {
 		if _, err := controller.Write(line); err != nil {
 			return
 		}
-		if m.Ask == "" {
+		if m.Ask == "" && !m.Idle {
 			continue
 		}
 		answer, err := answers.ReadString('\n')

@@ -207,7 +207,8 @@ func cgroupDirs() []string {
 	return dirs
 }
 
-// processes lists the agents that descend from this process.
+// processes lists what descends from this process's children, for whom it waits
+// itself.
 func (s Snapshot) processes() {
 	// In the numbers of the mounted /proc, which may be an outer PID namespace's.
 	link, _ := os.Readlink("/proc/self")
@@ -234,7 +235,7 @@ func (s Snapshot) processes() {
 		}
 	}
 	for pid := range parents {
-		for p := parents[pid]; p != 0; p = parents[p] {
+		for p := parents[parents[pid]]; p != 0; p = parents[p] {
 			if p == self {
 				s.add("process", fmt.Sprintf("%d %s", pid, names[pid]), "")
 				break

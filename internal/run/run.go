@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand"
 	"os"
@@ -19,6 +20,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"bulkhead/fixtures"
+	"bulkhead/harness"
 	"bulkhead/internal/claim"
 	"bulkhead/internal/kernel"
 	"bulkhead/internal/machine"
@@ -67,6 +70,9 @@ type controller struct {
 	result  *report.Result
 	// err is the first error of what wraps the workers.
 	err error
+	// workers are all that were started; they end when end is closed.
+	workers sync.WaitGroup
+	end     chan struct{}
 }
 
 // Run verifies the claims and returns the result, also when ctx ended it
@@ -80,14 +86,18 @@ func Run(ctx context.Context, o Options) (*report.Result, error) {
 	if err != nil {
 		return nil, fmt.Errorf("look at the machine before the run: %w", err)
 	}
-	if err := c.verify(ctx); err != nil {
+	err = c.verify(ctx)
+	// The workers, which have nothing left to do, hold network namespaces: while
+	// the kernel takes those down nobody can look at links.
+	after, lookErr := machine.Take()
+	c.dismiss()
+	if err := errors.Join(err, c.err); err != nil {
 		return nil, err
 	}
-	o, r := c.options, c.result
-	after, err := machine.Take()
-	if err != nil {
-		return nil, fmt.Errorf("look at the machine after the run: %w", err)
+	if lookErr != nil {
+		return nil, fmt.Errorf("look at the machine after the run: %w", lookErr)
 	}
+	o, r := c.options, c.result
 	r.Leftovers = machine.Compare(before, after)
 	r.Summary = report.Count(r.Claims)
 	r.DurationMS = float64(time.Since(r.Started).Microseconds()) / 1000
@@ -100,7 +110,8 @@ func Run(ctx context.Context, o Options) (*report.Result, error) {
 func Verify(ctx context.Context, o Options) ([]report.Claim, error) {
 	c := newController(o)
 	err := c.verify(ctx)
-	return c.result.Claims, err
+	c.dismiss()
+	return c.result.Claims, errors.Join(err, c.err)
 }
 
 // DefaultProcs is how many specs run at a time if nobody says: two a core, for
@@ -116,7 +127,12 @@ func DefaultProcs() int {
 	return max(1, procs)
 }
 
+// shared is the environment by which workers find what is made once for all.
+var shared = sync.OnceValue(func() []string { return append(harness.Program.Share(), fixtures.Image.Share()...) })
+
 func newController(o Options) *controller {
+	// Meanwhile others look at the machine.
+	go shared()
 	if o.Procs <= 0 {
 		o.Procs = DefaultProcs()
 	}
@@ -130,7 +146,7 @@ func newController(o Options) *controller {
 		o.Event = func(report.Event) {}
 	}
 	return &controller{
-		options: o, open: map[string]bool{}, running: map[string]bool{}, done: map[string]report.Claim{},
+		options: o, end: make(chan struct{}), open: map[string]bool{}, running: map[string]bool{}, done: map[string]report.Claim{},
 		result: &report.Result{
 			Version: report.SchemaVersion, Tool: report.Tool{Name: "bulkhead", Version: o.Version},
 			Kernel: kernel.Identify(), Started: time.Now().UTC(), Seed: o.Seed, Selected: len(o.Claims), Claims: []report.Claim{},
@@ -166,26 +182,36 @@ func (c *controller) verify(ctx context.Context) error {
 		r.Interrupted = append(r.Interrupted, id)
 	}
 	sort.Strings(r.Interrupted)
-	return c.err
+	return nil
 }
 
-// phase runs the claims with at most so many workers at a time.
+// dismiss ends the workers and waits for their end.
+func (c *controller) dismiss() {
+	close(c.end)
+	c.workers.Wait()
+}
+
+// phase runs the claims with at most so many workers at a time, which then stay
+// until they are dismissed.
 func (c *controller) phase(ctx context.Context, ids []string, workers int) {
 	for _, id := range ids {
 		c.open[id] = true
 	}
-	var all sync.WaitGroup
+	var busy sync.WaitGroup
 	for range min(workers, len(ids)) {
-		all.Go(func() {
+		busy.Add(1)
+		c.workers.Go(func() {
+			idle := sync.OnceFunc(busy.Done)
+			defer idle()
 			// A worker that dies takes its claim with it; another goes on.
 			for c.left() && ctx.Err() == nil {
-				if !c.work(ctx, ids) {
+				if !c.work(ctx, ids, idle) {
 					return
 				}
 			}
 		})
 	}
-	all.Wait()
+	busy.Wait()
 }
 
 func (c *controller) left() bool {
@@ -195,8 +221,8 @@ func (c *controller) left() bool {
 }
 
 // work runs one worker process for the claims to its end and says whether it may
-// be followed by another.
-func (c *controller) work(ctx context.Context, ids []string) bool {
+// be followed by another. It calls idle when the worker has nothing left to do.
+func (c *controller) work(ctx context.Context, ids []string, idle func()) bool {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return c.giveUp(fmt.Errorf("socketpair: %w", err))
@@ -210,7 +236,7 @@ func (c *controller) work(ctx context.Context, ids []string) bool {
 		ExtraFiles: []*os.File{theirs},
 		// Wherever the caller is, even in a directory that is gone.
 		Dir: "/",
-		Env: append(append(os.Environ(), c.options.Env...),
+		Env: append(append(append(os.Environ(), c.options.Env...), shared()...),
 			seedVariable+"="+strconv.FormatInt(c.options.Seed, 10),
 			claim.TimeoutVariable+"="+c.options.Timeout.String(),
 			claim.OnlyVariable+"="+strings.Join(ids, ",")),
@@ -255,6 +281,10 @@ func (c *controller) work(ctx context.Context, ids []string) bool {
 			break
 		}
 		switch {
+		case m.Idle:
+			idle()
+			<-c.end
+			_, _ = ours.WriteString("end\n")
 		case m.Done != nil:
 			current = ""
 			c.finish(ctx, *m.Done)

@@ -30,10 +30,12 @@ const (
 )
 
 // Message is a line from a worker: a claim it asks for, to be answered with
-// Yes or another line, or one it finished.
+// Yes or another line, one it finished, or that it has nothing left to do, to be
+// answered with a line when it may end.
 type Message struct {
 	Ask  string        `json:"ask,omitempty"`
 	Done *report.Claim `json:"done,omitempty"`
+	Idle bool          `json:"idle,omitempty"`
 }
 
 // Yes grants a claim to the worker that asked for it.
@@ -80,5 +82,10 @@ func Work() int {
 	reporter.NoColor = true
 	// A failed claim is a result like any other, and has been reported.
 	ginkgo.RunSpecs(silent{}, "bulkhead", suite, reporter)
+	// With this process end the network namespaces that were held, and whoever
+	// makes one waits while the kernel takes them down.
+	if enc.Encode(Message{Idle: true}) == nil {
+		_, _ = lines.ReadString('\n')
+	}
 	return 0
 }

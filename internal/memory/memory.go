@@ -1,0 +1,68 @@
+// Package memory keeps contents that every process of a run needs in memory
+// files, made once by the first and found by the others through their
+// environment. It refuses to know what the contents are.
+package memory
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// File is a memory file that this process was told of or makes.
+type File struct {
+	name, variable string
+	fill           func() ([]byte, error)
+	file           func() (*os.File, error)
+}
+
+// NewFile is a file with a name for /proc/PID/maps and an environment variable
+// for its path. fill is called where the variable leads nowhere.
+func NewFile(name, variable string, fill func() ([]byte, error)) *File {
+	f := &File{name: name, variable: variable, fill: fill}
+	f.file = sync.OnceValues(f.open)
+	return f
+}
+
+// Get returns the file, which is the same for all callers and stays open.
+func (f *File) Get() (*os.File, error) { return f.file() }
+
+// Share is the environment by which child processes find the file, as long as
+// this process lives; empty where it could not be made, so that they try, too.
+func (f *File) Share() []string {
+	file, err := f.file()
+	if err != nil {
+		return nil
+	}
+	return []string{fmt.Sprintf("%s=/proc/%d/fd/%d", f.variable, os.Getpid(), file.Fd())}
+}
+
+func (f *File) open() (*os.File, error) {
+	if path := os.Getenv(f.variable); path != "" {
+		if file, err := os.Open(path); err == nil {
+			return file, nil
+		}
+	}
+	content, err := f.fill()
+	if err != nil {
+		return nil, err
+	}
+	// Where vm.memfd_noexec is set an executable memory file has to be asked
+	// for; kernels before 6.3 do not know the flag.
+	fd, err := unix.MemfdCreate(f.name, unix.MFD_CLOEXEC|unix.MFD_EXEC)
+	if errors.Is(err, unix.EINVAL) {
+		fd, err = unix.MemfdCreate(f.name, unix.MFD_CLOEXEC)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("memfd_create for %s: %w", f.name, err)
+	}
+	file := os.NewFile(uintptr(fd), f.name)
+	if _, err := file.Write(content); err != nil {
+		file.Close()
+		return nil, fmt.Errorf("write %s to memory: %w", f.name, err)
+	}
+	return file, nil
+}
