@@ -65,6 +65,7 @@ type config struct {
 	drop       []uintptr
 	env        []string
 	name       string
+	held       bool
 }
 
 type mountSpec struct {
@@ -123,6 +124,12 @@ func WithoutCapability(caps ...uintptr) Option {
 // WithEnv is the environment of programs that Run starts, instead of a PATH.
 func WithEnv(env ...string) Option { return func(c *config) { c.env = env } }
 
+// Held keeps the sandbox's new network namespace when the sandbox has ended, for
+// specs that do not care when it goes. The kernel takes a namespace down in the
+// background, and nobody makes one meanwhile; that takes it as long for many as
+// for one. So they are let go together, when there are many or the process ends.
+func Held() Option { return func(c *config) { c.held = true } }
+
 // Named is the sandbox's name in messages.
 func Named(name string) Option { return func(c *config) { c.name = name } }
 
@@ -156,6 +163,11 @@ func TryStart(ctx context.Context, options ...Option) (*Sandbox, error) {
 	sb.env = c.env
 	if c.name != "" {
 		sb.name = c.name
+	}
+	if c.held {
+		if err := sb.holdNetwork(); err != nil {
+			return nil, err
+		}
 	}
 	return sb, sb.configure(c)
 }
@@ -658,24 +670,27 @@ var (
 	held   []*os.File
 )
 
-// HoldNetwork keeps the sandbox's network namespace when the sandbox has ended.
-// The kernel takes a namespace down in the background, and nobody makes one
-// meanwhile; that takes it as long for many as for one. So they are let go
-// together, when there are many or the process ends.
-func HoldNetwork(sb *Sandbox) {
+func (sb *Sandbox) holdNetwork() error {
 	fd, err := sb.OpenNamespace(namespace.Network)
-	Must(err)
+	if err != nil {
+		return err
+	}
 	file, err := sb.Export(fd)
-	Must(err)
-	Must(sb.Close(fd))
+	if err != nil {
+		return err
+	}
+	if err := sb.Close(fd); err != nil {
+		return err
+	}
 	heldMu.Lock()
 	defer heldMu.Unlock()
 	held = append(held, file)
 	if len(held) < heldNetworks {
-		return
+		return nil
 	}
 	for _, f := range held {
 		f.Close()
 	}
 	held = []*os.File{}
+	return nil
 }

@@ -113,25 +113,48 @@ func Namespace(t namespace.Type) Need {
 	return n
 }
 
-// Device is the possibility to make an interface of the kind.
-func Device(kind, option string) Need {
-	return Need{
-		Name: kind,
-		Try: func(ctx context.Context) error {
-			sb, err := harness.TryStart(ctx, harness.New(namespace.Network))
-			if err != nil {
+// Device is the possibility to make an interface like link, which an option
+// provides; with a Parent, a veth is made to be that.
+func Device(kind, option string, link probe.Link) Need {
+	return Feature(kind, "", []string{"CONFIG_NET_NS", option}, func(ctx context.Context) error {
+		sb, err := harness.TryStart(ctx, harness.New(namespace.Network), harness.Held())
+		if err != nil {
+			return err
+		}
+		agent := sb.Agent(ctx)
+		if link.Parent != "" {
+			if _, err := probe.AddLink.Try(agent, probe.Link{Kind: "veth", Name: link.Parent, Peer: "peer0"}); err != nil {
 				return err
 			}
-			link := probe.Link{Kind: kind, Name: "need0"}
-			if kind == "veth" {
-				link.Peer = "need1"
-			}
-			_, err = probe.AddLink.Try(sb.Agent(ctx), link)
-			return err
-		},
-		Options: []string{"CONFIG_NET_NS", option},
-	}
+		}
+		_, err = probe.AddLink.Try(agent, link)
+		return err
+	})
 }
+
+var (
+	// Veth is the possibility to make a veth pair.
+	Veth = Device("veth", "CONFIG_VETH", probe.Link{Kind: "veth", Name: "need0", Peer: "need1"})
+	// Bridge is the possibility to make a bridge.
+	Bridge = Device("bridge", "CONFIG_BRIDGE", probe.Link{Kind: "bridge", Name: "need0"})
+	// Wired is a veth pair that can lead from one network namespace to another.
+	Wired = Feature("veth from one network namespace to another", "", []string{"CONFIG_NET_NS", "CONFIG_VETH"}, func(ctx context.Context) error {
+		near, err := harness.TryStart(ctx, harness.New(namespace.Network), harness.Held())
+		if err != nil {
+			return err
+		}
+		far, err := harness.TryStart(ctx, harness.New(namespace.Network), harness.Held())
+		if err != nil {
+			return err
+		}
+		agent := near.Agent(ctx)
+		if _, err := probe.AddLink.Try(agent, probe.Link{Kind: "veth", Name: "need0", Peer: "need1", PeerPID: far.PID()}); err != nil {
+			return err
+		}
+		_, err = probe.MoveLink.Try(agent, probe.Move{Name: "need0", PID: far.PID()})
+		return err
+	})
+)
 
 // File is a file that the stage must have for a spec to look at.
 func File(path string, options ...string) Need {
@@ -169,6 +192,22 @@ func Loaded(option string) Need {
 	}
 }
 
+// met are the needs that were found met on a stage, by name. One that was not is
+// tried again: the machine may have been short of something.
+var met known
+
+type known struct {
+	stage *harness.Stage
+	names map[string]bool
+}
+
+func (k *known) holds(n Need) bool {
+	if stage, _ := harness.CurrentStage(); k.stage != stage {
+		k.stage, k.names = stage, map[string]bool{}
+	}
+	return k.names[n.Name]
+}
+
 // Check ends the spec at the first need that is missing: as skipped, as failed
 // when the kernel says that it offers what it refuses, or as broken.
 func (needs Needs) Check(ctx context.Context) {
@@ -193,12 +232,16 @@ func (needs Needs) Check(ctx context.Context) {
 		skip("needs root, or user namespaces for ordinary users: "+lack.Why, lack.Mend+"; or "+advice.NotRoot)
 	}
 	for _, n := range needs {
+		if met.holds(n) {
+			continue
+		}
 		err := n.Try(ctx)
 		if probe.Silent(err) {
 			// The kernel was busy loading modules, which a first try asks for.
 			err = n.Try(ctx)
 		}
 		if err == nil {
+			met.names[n.Name] = true
 			continue
 		}
 		if probe.Silent(err) {

@@ -357,12 +357,12 @@ var _ = claim.It(claim.Claim{
 	ID:       "chroot/host-interfaces-visible",
 	Text:     "A plain chroot sees the same network interfaces as the host.",
 	Source:   claim.Sources{claim.Article("The /proc Virtual Filesystem")},
-	Needs:    claim.Needs{claim.Namespace(namespace.Network), claim.Device("veth", "CONFIG_VETH")},
+	Needs:    claim.Needs{claim.Namespace(namespace.Network), claim.Veth},
 	Contrast: "with CLONE_NEWNET only lo remains",
 	Try:      "mount -t proc proc /tmp/tiny-linux/proc; ip link add br9 type bridge; chroot /tmp/tiny-linux cat /proc/net/dev | grep -c br9; unshare --net chroot /tmp/tiny-linux cat /proc/net/dev | grep -c br9",
 	Shows:    "1\n0",
 }, func(ctx SpecContext) {
-	host := harness.Start(ctx, harness.New(namespace.Network, namespace.Mount), harness.Named("the host"))
+	host := harness.Start(ctx, harness.New(namespace.Network, namespace.Mount), harness.Held(), harness.Named("the host"))
 	addVeth(ctx, host)
 	interfaces := func(sb *harness.Sandbox) []string {
 		var names []string
@@ -377,7 +377,7 @@ var _ = claim.It(claim.Claim{
 	harness.Must(host.Mount("proc", dir+"/proc", "proc", 0, ""))
 	outside := interfaces(host)
 	inside := interfaces(harness.Start(ctx, harness.Under(host), harness.WithChroot(dir)))
-	alone := interfaces(harness.Start(ctx, harness.Under(host), harness.New(namespace.Network), harness.WithChroot(dir)))
+	alone := interfaces(harness.Start(ctx, harness.Under(host), harness.New(namespace.Network), harness.Held(), harness.WithChroot(dir)))
 	claim.Evidence("host: %v; plain chroot: %v; with CLONE_NEWNET: %v", outside, inside, alone)
 	Expect(inside).To(Equal(outside), "interfaces seen in a plain chroot")
 	Expect(alone).NotTo(ContainElement("veth0"), "contrast: interfaces with CLONE_NEWNET")

@@ -70,7 +70,7 @@ var _ = claim.It(claim.Claim{
 	ID:       "combined/pod-network-outlives-app-container",
 	Text:     "The network of a pod stays through restarts of its containers as long as the pause process lives.",
 	Source:   claim.Sources{claim.Man("namespaces(7)", "Namespace lifetime")},
-	Needs:    append(claim.Needs{vethNeed}, podNeeds...),
+	Needs:    append(claim.Needs{claim.Veth}, podNeeds...),
 	Contrast: "gone with the pause process",
 	Try:      "unshare --net sh -c 'ip link set lo up; for i in 1 2; do unshare --mount --pid --fork ip -br -4 addr show lo; done'",
 	Shows:    "lo UNKNOWN 127.0.0.1/8\nlo UNKNOWN 127.0.0.1/8",
@@ -78,7 +78,7 @@ var _ = claim.It(claim.Claim{
 	host := harness.Start(ctx, harness.New(namespace.Network))
 	agent := host.Agent(ctx)
 	pause := harness.Start(ctx, harness.Under(host), harness.New(namespace.Network, namespace.UTS, namespace.IPC))
-	veth(host, agent, pause, "pod0", "eth0")
+	veth(agent, pause, "pod0", "eth0")
 	harness.Must(setAddress(pause, "eth0", 10, 1, 0, 2))
 	// No agents in the pod: their sockets would keep its network.
 	app := func() (sb *harness.Sandbox, address string) {
@@ -145,7 +145,7 @@ var _ = claim.It(claim.Claim{
 	Text: "Killing a container's init ends its processes, destroys its veth and leaves its cgroup unpopulated.",
 	Source: claim.Sources{claim.Man("pid_namespaces(7)", "The namespace init process"), claim.Man("network_namespaces(7)", ""),
 		claim.Man("cgroups(7)", "cgroup.events")},
-	Needs:    claim.Needs{claim.Root, claim.Namespace(namespace.PID), vethNeed, cgroup2},
+	Needs:    claim.Needs{claim.Root, claim.Namespace(namespace.PID), claim.Veth, cgroup2},
 	Contrast: "all present before",
 	Core:     true,
 	Try:      "unshare --pid --net --fork --kill-child sh -c 'sleep 99 & sleep 99' & until p=$(pgrep -x -n sleep); do :; done; ip link add v0 type veth peer name v1 netns $p; grep -c v0 /proc/net/dev; kill -9 $!; wait; while grep -q v0 /proc/net/dev; do :; done; pgrep -c -x sleep; ip link show v0",
@@ -169,7 +169,7 @@ var _ = claim.It(claim.Claim{
 		harness.Must(m.Setns(fd, unix.CLONE_NEWNET))
 		harness.Must(m.Close(fd))
 	}
-	veth(host, agent, init, "box0", "eth0")
+	veth(agent, init, "box0", "eth0")
 	_, linked := probe.Find(probe.Links.In(agent, probe.None{}), "box0")
 	inUse := populated()
 	Expect(linked && inUse).To(BeTrue(), "contrast: veth there: %v, cgroup populated: %v, while the container's init lives", linked, inUse)

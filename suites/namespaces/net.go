@@ -21,23 +21,23 @@ var _ = claim.It(claim.Claim{
 	ID:       "net/new-ns-has-only-a-down-loopback",
 	Text:     "A new network namespace contains exactly one interface, lo, down and without addresses.",
 	Source:   claim.Sources{claim.Article("Using the unshare User-space Tool"), claim.Man("network_namespaces(7)", "")},
-	Needs:    claim.Needs{netNeed, claim.Device("bridge", "CONFIG_BRIDGE")},
+	Needs:    claim.Needs{netNeed, claim.Bridge},
 	Contrast: "the host's lo has 127.0.0.1 and other devices exist",
 	Core:     true,
 	Try:      "unshare --net ip -br addr show",
 	Shows:    "lo DOWN",
 }, func(ctx SpecContext) {
-	host := harness.Start(ctx, harness.New(namespace.Network))
+	host := harness.Start(ctx, harness.New(namespace.Network), harness.Held())
 	hostAgent := host.Agent(ctx)
 	probe.AddLink.In(hostAgent, probe.Link{Kind: "bridge", Name: "br0"})
-	inside := harness.Start(ctx, harness.Under(host), harness.New(namespace.Network))
+	inside := harness.Start(ctx, harness.Under(host), harness.New(namespace.Network), harness.Held())
 	found := physical(probe.Links.In(inside.Agent(ctx), probe.None{}))
 	claim.Evidence("inside: %s; outside: %s", describe(found), describe(probe.Links.In(hostAgent, probe.None{})))
 	Expect(names(found)).To(Equal([]string{"lo"}), "interfaces of a new network namespace")
 	Expect(found[0].Up).To(BeFalse(), "lo of a new network namespace is down")
 	Expect(found[0].Addresses).To(BeEmpty(), "addresses of lo in a new network namespace")
 	for _, root := range rootfs.Each(ctx) {
-		shown := harness.Got(harness.Start(ctx, harness.Under(host), harness.New(namespace.Network), harness.WithChroot(root.Dir)).Run(ctx, ipCommand(root), "addr", "show"))
+		shown := harness.Got(harness.Start(ctx, harness.Under(host), harness.New(namespace.Network), harness.Held(), harness.WithChroot(root.Dir)).Run(ctx, ipCommand(root), "addr", "show"))
 		Expect(shown.Stdout).To(ContainSubstring("lo: <LOOPBACK"), "%s: ip addr show: %s", root.Name, shown.Stderr)
 		Expect(shown.Stdout).NotTo(ContainSubstring("UP"), "%s: ip addr show of a new namespace", root.Name)
 		Expect(shown.Stdout).NotTo(ContainSubstring("br0"), "%s: ip addr show of a new namespace", root.Name)
@@ -51,15 +51,15 @@ var _ = claim.It(claim.Claim{
 	ID:       "net/host-interfaces-invisible",
 	Text:     "The host's interfaces cannot be found from a new network namespace.",
 	Source:   claim.Sources{claim.Article("How Linux Namespaces Work"), claim.Man("network_namespaces(7)", "")},
-	Needs:    claim.Needs{vethNeed},
+	Needs:    claim.Needs{claim.Veth},
 	Contrast: "succeeds outside",
 	Try:      "ip link add br9 type bridge; ip -br link show br9; unshare --net ip link show br9",
 	Shows:    "br9 …\nDevice \"br9\" does not exist.",
 }, func(ctx SpecContext) {
-	host := harness.Start(ctx, harness.New(namespace.Network))
+	host := harness.Start(ctx, harness.New(namespace.Network), harness.Held())
 	agent := host.Agent(ctx)
 	probe.AddLink.In(agent, probe.Link{Kind: "veth", Name: "veth0", Peer: "veth1"})
-	inside := harness.Start(ctx, harness.Under(host), harness.New(namespace.Network)).Agent(ctx)
+	inside := harness.Start(ctx, harness.Under(host), harness.New(namespace.Network), harness.Held()).Agent(ctx)
 	for _, name := range []string{"veth0", "veth1"} {
 		_, err := probe.Raise.Try(inside, name)
 		Expect(err).To(harness.FailWith(unix.ENODEV), "%s of the host, from a new network namespace", name)
@@ -73,15 +73,15 @@ var _ = claim.It(claim.Claim{
 	ID:       "net/same-address-in-two-namespaces",
 	Text:     "The same IP address can be configured in two network namespaces.",
 	Source:   claim.Sources{claim.Article("How Linux Namespaces Work"), claim.Man("network_namespaces(7)", "")},
-	Needs:    claim.Needs{claim.Device("bridge", "CONFIG_BRIDGE")},
+	Needs:    claim.Needs{claim.Bridge},
 	Contrast: "a second time on one device it is refused; the host has none",
 	Try:      "for i in 1 2; do unshare --net sh -c 'ip addr add 10.77.0.1/24 dev lo; ip addr add 10.77.0.1/24 dev lo; ip -br -4 addr show lo'; done",
 	Shows:    "…\nlo DOWN 10.77.0.1/24\n…\nlo DOWN 10.77.0.1/24",
 }, func(ctx SpecContext) {
-	host := harness.Start(ctx, harness.New(namespace.Network))
+	host := harness.Start(ctx, harness.New(namespace.Network), harness.Held())
 	var agents []*harness.Agent
 	for range 2 {
-		agent := harness.Start(ctx, harness.Under(host), harness.New(namespace.Network)).Agent(ctx)
+		agent := harness.Start(ctx, harness.Under(host), harness.New(namespace.Network), harness.Held()).Agent(ctx)
 		probe.AddLink.In(agent, probe.Link{Kind: "bridge", Name: "br0"})
 		_, err := probe.AddAddress.Try(agent, probe.Address{Link: "br0", CIDR: "10.77.0.1/24"})
 		Expect(err).NotTo(HaveOccurred(), "10.77.0.1/24 in one of two network namespaces")
@@ -103,14 +103,14 @@ var _ = claim.It(claim.Claim{
 	ID:       "net/own-routing-table",
 	Text:     "Each network namespace has its own routing table, empty at first.",
 	Source:   claim.Sources{claim.Article("Introduction to Linux Namespaces"), claim.Man("network_namespaces(7)", "")},
-	Needs:    claim.Needs{claim.Device("bridge", "CONFIG_BRIDGE")},
+	Needs:    claim.Needs{claim.Bridge},
 	Contrast: "the host's table lacks that route",
 	Core:     true,
 	Try:      "unshare --net sh -c 'ip route | wc -l; ip link set lo up; ip route add 10.9.0.0/16 dev lo; ip route'; ip route | grep -c 10.9",
 	Shows:    "0\n10.9.0.0/16 dev lo scope link\n0",
 }, func(ctx SpecContext) {
-	host := harness.Start(ctx, harness.New(namespace.Network)).Agent(ctx)
-	inside := harness.Start(ctx, harness.New(namespace.Network)).Agent(ctx)
+	host := harness.Start(ctx, harness.New(namespace.Network), harness.Held()).Agent(ctx)
+	inside := harness.Start(ctx, harness.New(namespace.Network), harness.Held()).Agent(ctx)
 	empty := probe.Routes.In(inside, probe.None{})
 	for _, a := range []*harness.Agent{host, inside} {
 		probe.AddLink.In(a, probe.Link{Kind: "bridge", Name: "br0"})
@@ -128,7 +128,7 @@ var _ = claim.It(claim.Claim{
 	ID:       "net/unreachable-without-routes",
 	Text:     "Connecting anywhere from a new network namespace fails with ENETUNREACH.",
 	Source:   claim.Sources{claim.Man("network_namespaces(7)", ""), claim.Man("connect(2)", "ERRORS")},
-	Needs:    claim.Needs{netNeed, claim.Device("bridge", "CONFIG_BRIDGE")},
+	Needs:    claim.Needs{netNeed, claim.Bridge},
 	Contrast: "with a route another result",
 	Try:      "unshare --net ping -c 1 192.0.2.1",
 	Shows:    "ping: connect: Network is unreachable",
@@ -167,7 +167,7 @@ var _ = claim.It(claim.Claim{
 		_, err := sb.Syscall("bind to port 8080", unix.SYS_BIND, fd, inet4(0, 0, 0, 0, 8080), 16)
 		return err
 	}
-	a, b := harness.Start(ctx, harness.New(namespace.Network)), harness.Start(ctx, harness.New(namespace.Network))
+	a, b := harness.Start(ctx, harness.New(namespace.Network), harness.Held()), harness.Start(ctx, harness.New(namespace.Network), harness.Held())
 	first, second, again := bind(a), bind(b), bind(a.Fork(ctx))
 	claim.Evidence("first: %v; in another namespace: %v; in the same one: %v", first, second, again)
 	Expect(first).To(Succeed(), "bind(2) to a port in one network namespace")
@@ -205,7 +205,7 @@ var _ = claim.It(claim.Claim{
 	Try:      "unshare --net sh -c 'ping -c 1 127.0.0.1; ip link set lo up; ping -qc 1 127.0.0.1 | grep -o 1.received; ip -br addr show lo'",
 	Shows:    "ping: connect: Network is unreachable\n1 received\nlo UNKNOWN 127.0.0.1/8 ::1/128",
 }, func(ctx SpecContext) {
-	sb := harness.Start(ctx, harness.New(namespace.Network))
+	sb := harness.Start(ctx, harness.New(namespace.Network), harness.Held())
 	agent := sb.Agent(ctx)
 	_, before := probe.Connect.Try(agent, probe.Dial{Address: "127.0.0.1:8080", Send: "x", Within: 1000})
 	// A machine may have turned IPv6 off for all interfaces to come.
@@ -228,7 +228,7 @@ var _ = claim.It(claim.Claim{
 	ID:       "net/sysfs-follows-the-mounter",
 	Text:     "/sys/class/net shows the network namespace in which that sysfs was mounted, so an inherited /sys still shows the host's devices.",
 	Source:   claim.Sources{claim.Man("network_namespaces(7)", ""), claim.Man("sysfs(5)", "")},
-	Needs:    claim.Needs{netNeed, claim.Device("bridge", "CONFIG_BRIDGE"), netClass},
+	Needs:    claim.Needs{netNeed, claim.Bridge, netClass},
 	Contrast: "the inherited one lists host devices",
 	Try:      `unshare --net sh -c 'ip link add br9 type bridge; ls /sys/class/net | grep -c br9; unshare --mount sh -c "mount -t sysfs s /mnt; ls /mnt/class/net | grep -v _"'`,
 	Shows:    "0\nbr9\nlo",
@@ -322,15 +322,15 @@ var _ = claim.It(claim.Claim{
 	ID:       "net/device-moves-not-copied",
 	Text:     "Moving a device to another network namespace removes it from the first.",
 	Source:   claim.Sources{claim.Article("(A) Alpine Linux Container"), claim.Man("network_namespaces(7)", "")},
-	Needs:    claim.Needs{vethNeed},
+	Needs:    claim.Needs{claim.Veth},
 	Contrast: "present here before",
 	Core:     true,
 	Try:      "unshare --net sleep 99 & until p=$(pgrep -x -n sleep); do :; done; ip link add v0 type veth peer name v1; grep -c v1 /proc/net/dev; ip link set v1 netns $p; grep -c v1 /proc/net/dev; nsenter --net --target $p grep -c v1 /proc/net/dev",
 	Shows:    "1\n0\n1",
 }, func(ctx SpecContext) {
-	host := harness.Start(ctx, harness.New(namespace.Network))
+	host := harness.Start(ctx, harness.New(namespace.Network), harness.Held())
 	agent := host.Agent(ctx)
-	member := harness.Start(ctx, harness.Under(host), harness.New(namespace.Network))
+	member := harness.Start(ctx, harness.Under(host), harness.New(namespace.Network), harness.Held())
 	inside := member.Agent(ctx)
 	probe.AddLink.In(agent, probe.Link{Kind: "veth", Name: "stays0", Peer: "moves0"})
 	before := names(probe.Links.In(agent, probe.None{}))
@@ -347,14 +347,14 @@ var _ = claim.It(claim.Claim{
 	ID:       "net/move-drops-addresses-and-lowers-link",
 	Text:     "A moved device arrives down and without its addresses.",
 	Source:   claim.Sources{claim.Article("(A)"), claim.Man("ip-link(8)", "")},
-	Needs:    claim.Needs{wireNeed},
+	Needs:    claim.Needs{claim.Wired},
 	Contrast: "both were set before",
 	Try:      "unshare --net sleep 99 & until p=$(pgrep -x -n sleep); do :; done; ip link add v0 type veth peer name v1; ip addr add 10.0.0.1/24 dev v1; ip link set v1 up; ip -br -4 addr show v1; ip link set v1 netns $p; nsenter --net --target $p ip -br -4 addr show v1; nsenter --net --target $p ip -br link show v1 | grep -c UP",
 	Shows:    "v1@v0 … 10.0.0.1/24\n0",
 }, func(ctx SpecContext) {
-	host := harness.Start(ctx, harness.New(namespace.Network))
+	host := harness.Start(ctx, harness.New(namespace.Network), harness.Held())
 	agent := host.Agent(ctx)
-	member := harness.Start(ctx, harness.Under(host), harness.New(namespace.Network))
+	member := harness.Start(ctx, harness.Under(host), harness.New(namespace.Network), harness.Held())
 	probe.AddLink.In(agent, probe.Link{Kind: "veth", Name: "stays0", Peer: "moves0"})
 	probe.AddAddress.In(agent, probe.Address{Link: "moves0", CIDR: "10.0.0.1/24"})
 	probe.Raise.In(agent, "moves0")
@@ -372,7 +372,7 @@ var _ = claim.It(claim.Claim{
 	ID:       "net/virtual-devices-die-with-namespace",
 	Text:     "Freeing a network namespace destroys the virtual devices in it, and with a veth its peer elsewhere.",
 	Source:   claim.Sources{claim.Man("network_namespaces(7)", "DESCRIPTION")},
-	Needs:    claim.Needs{wireNeed},
+	Needs:    claim.Needs{claim.Wired},
 	Contrast: "stays while a descriptor keeps the namespace",
 	Core:     true,
 	Try:      "unshare --net sleep 99 & until p=$(pgrep -x -n sleep); do :; done; ip link add v0 type veth peer name v1; ip link set v1 netns $p; exec 9< /proc/$p/ns/net; kill $p; wait; grep -c v0 /proc/net/dev; exec 9<&-; while grep -q v0 /proc/net/dev; do :; done; ip link show v0",
@@ -381,7 +381,7 @@ var _ = claim.It(claim.Claim{
 	host := harness.Start(ctx, harness.New(namespace.Network))
 	agent := host.Agent(ctx)
 	member := harness.Start(ctx, harness.Under(host), harness.New(namespace.Network))
-	veth(host, agent, member, "die0", "eth0")
+	veth(agent, member, "die0", "eth0")
 	there := func() bool {
 		_, found := probe.Find(probe.Links.In(agent, probe.None{}), "die0")
 		return found
@@ -430,7 +430,7 @@ var _ = claim.It(claim.Claim{
 	ID:       "net/netlink-reports-only-own-namespace",
 	Text:     "Link events on a netlink socket are those of its own network namespace.",
 	Source:   claim.Sources{claim.Man("network_namespaces(7)", ""), claim.Man("rtnetlink(7)", "")},
-	Needs:    claim.Needs{vethNeed},
+	Needs:    claim.Needs{claim.Veth},
 	Contrast: "a message for one made here",
 	Try:      "ip monitor link & unshare --net ip link add br9 type bridge",
 }, func(ctx SpecContext) {
@@ -450,7 +450,7 @@ var _ = claim.It(claim.Claim{
 	ID:       "net/creating-devices-needs-cap-net-admin",
 	Text:     "Creating a device, and raising or lowering one, needs CAP_NET_ADMIN in the user namespace owning the network namespace, which an unprivileged user gets by making both.",
 	Source:   claim.Sources{claim.Man("user_namespaces(7)", "Effect of capabilities"), claim.Man("capabilities(7)", "")},
-	Needs:    claim.Needs{vethNeed, claim.Namespace(namespace.User)},
+	Needs:    claim.Needs{claim.Veth, claim.Namespace(namespace.User)},
 	Contrast: "works in an own user+net namespace",
 	Try:      "unshare --user --map-root-user ip link add br9 type bridge; unshare --user --map-root-user --net sh -c 'ip link add br9 type bridge; ls /sys/class/net > /dev/null; grep -c br9 /proc/net/dev'",
 	Shows:    "RTNETLINK answers: Operation not permitted\n1",

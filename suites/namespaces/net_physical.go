@@ -36,7 +36,7 @@ var _ = claim.It(claim.Claim{
 	ID:       "net/physical-device-returns-to-initial-ns",
 	Text:     "Freeing a network namespace sends physical devices in it back to the initial namespace, wherever they came from.",
 	Source:   claim.Sources{claim.Man("network_namespaces(7)", "DESCRIPTION")},
-	Needs:    claim.Needs{claim.Root, wireNeed, spareDevice},
+	Needs:    claim.Needs{claim.Root, claim.Wired, spareDevice},
 	Contrast: "a veth is destroyed instead",
 	Serial:   true,
 	Try:      "unshare --net sleep 99 & ip link set eth0 netns $!; kill $!; wait; ip link show eth0",

@@ -381,7 +381,7 @@ var _ = claim.It(claim.Claim{
 	ID:       "ns/last-exit-destroys",
 	Text:     "A namespace goes away when its last member leaves and nothing else refers to it.",
 	Source:   claim.Sources{claim.Man("namespaces(7)", "Namespace lifetime")},
-	Needs:    claim.Needs{wireNeed},
+	Needs:    claim.Needs{claim.Wired},
 	Contrast: "it is present while the member lives",
 	Core:     true,
 	Try:      "unshare --net sleep 99 & until p=$(pgrep -x -n sleep); do :; done; ip link add v0 type veth peer name v1 netns $p; grep -c v0 /proc/net/dev; kill $p; wait; while grep -q v0 /proc/net/dev; do :; done; ip link show v0",
@@ -390,7 +390,7 @@ var _ = claim.It(claim.Claim{
 	host := harness.Start(ctx, harness.New(namespace.Network))
 	agent := host.Agent(ctx)
 	member := harness.Start(ctx, harness.Under(host), harness.New(namespace.Network))
-	veth(host, agent, member, "gone0", "eth0")
+	veth(agent, member, "gone0", "eth0")
 	_, there := probe.Find(probe.Links.In(agent, probe.None{}), "gone0")
 	Expect(there).To(BeTrue(), "contrast: the host's end while the member lives")
 	member.Exit(0)

@@ -133,34 +133,6 @@ func mountLine(sb *harness.Sandbox, point string) string {
 	return found
 }
 
-// vethNeed is the possibility to make a veth pair.
-var vethNeed = claim.Feature("veth", "", []string{"CONFIG_NET_NS", "CONFIG_VETH"}, func(ctx context.Context) error {
-	sb, err := harness.TryStart(ctx, harness.New(namespace.Network))
-	if err != nil {
-		return err
-	}
-	_, err = probe.AddLink.Try(sb.Agent(ctx), probe.Link{Kind: "veth", Name: "veth0", Peer: "veth1"})
-	return err
-})
-
-// wireNeed is a veth pair that can lead from one network namespace to another.
-var wireNeed = claim.Feature("veth from one network namespace to another", "", []string{"CONFIG_NET_NS", "CONFIG_VETH"}, func(ctx context.Context) error {
-	sb, err := harness.TryStart(ctx, harness.New(namespace.Network))
-	if err != nil {
-		return err
-	}
-	far, err := harness.TryStart(ctx, harness.New(namespace.Network))
-	if err != nil {
-		return err
-	}
-	agent := sb.Agent(ctx)
-	if _, err := probe.AddLink.Try(agent, probe.Link{Kind: "veth", Name: "veth0", Peer: "veth1"}); err != nil {
-		return err
-	}
-	_, err = probe.MoveLink.Try(agent, probe.Move{Name: "veth1", PID: far.PID()})
-	return err
-})
-
 // ownerNeed is that a namespace can be asked for the user namespace that owns
 // it.
 var ownerNeed = claim.Feature("the NS_GET_USERNS request of ioctl(2)", "4.9", nil, func(ctx context.Context) error {
@@ -176,9 +148,8 @@ var ownerNeed = claim.Feature("the NS_GET_USERNS request of ioctl(2)", "4.9", ni
 // limitsNeed is the limits on the number of namespaces.
 var limitsNeed = claim.File("/proc/sys/user/max_uts_namespaces", "CONFIG_USER_NS", "CONFIG_SYSCTL")
 
-// veth makes a pair with one end in the host's namespace and the other moved
-// to the member's.
-func veth(host *harness.Sandbox, agent *harness.Agent, member *harness.Sandbox, name, inside string) {
-	probe.AddLink.In(agent, probe.Link{Kind: "veth", Name: name, Peer: inside})
-	probe.MoveLink.In(agent, probe.Move{Name: inside, PID: member.PID()})
+// veth makes a pair with one end in the host's namespace and the other in the
+// member's.
+func veth(agent *harness.Agent, member *harness.Sandbox, name, inside string) {
+	probe.AddLink.In(agent, probe.Link{Kind: "veth", Name: name, Peer: inside, PeerPID: member.PID()})
 }

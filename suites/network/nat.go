@@ -14,26 +14,26 @@ import (
 
 // rules needs nf_tables with what the ruleset uses.
 func rules(name string, options []string, chain probe.Chain) claim.Need {
-	return claim.Feature(name, "", append([]string{"CONFIG_NET_NS", "CONFIG_NF_TABLES", "CONFIG_NF_TABLES_IPV4"}, options...), once(func(ctx context.Context) error {
+	return claim.Feature(name, "", append([]string{"CONFIG_NET_NS", "CONFIG_NF_TABLES", "CONFIG_NF_TABLES_IPV4"}, options...), func(ctx context.Context) error {
 		sb, err := tryNetwork(ctx)
 		if err != nil {
 			return err
 		}
 		_, err = probe.AddRules.Try(sb.Agent(ctx), probe.Ruleset{Table: "need", Chains: []probe.Chain{chain}})
 		return err
-	}))
+	})
 }
 
 // iptables needs the table nat of x_tables with what the chain uses.
 func iptables(name, option string, chain probe.Chain) claim.Need {
-	return claim.Feature(name, "", []string{"CONFIG_NET_NS", "CONFIG_IP_NF_IPTABLES", option}, once(func(ctx context.Context) error {
+	return claim.Feature(name, "", []string{"CONFIG_NET_NS", "CONFIG_IP_NF_IPTABLES", option}, func(ctx context.Context) error {
 		sb, err := tryNetwork(ctx)
 		if err != nil {
 			return err
 		}
 		_, err = probe.Iptables.Try(sb.Agent(ctx), probe.Ruleset{Table: "nat", Chains: []probe.Chain{chain}})
 		return err
-	}))
+	})
 }
 
 var (
@@ -45,13 +45,13 @@ var (
 	iptablesNeed     = iptables("nat of x_tables", "CONFIG_IP_NF_NAT", probe.Chain{Hook: "postrouting"})
 	iptablesMasqNeed = iptables("MASQUERADE of x_tables", "CONFIG_NETFILTER_XT_TARGET_MASQUERADE", probe.Chain{Hook: "postrouting", Rules: []probe.Rule{{Out: "a", Masquerade: true}}})
 	iptablesDNATNeed = iptables("DNAT of x_tables", "CONFIG_NETFILTER_XT_NAT", probe.Chain{Hook: "prerouting", Rules: []probe.Rule{{In: "a", Port: 1, DNAT: "127.0.0.1:1"}}})
-	bridgeFilterNeed = claim.Feature("bridge netfilter", "", []string{"CONFIG_NET_NS", "CONFIG_BRIDGE_NETFILTER"}, once(func(ctx context.Context) error {
+	bridgeFilterNeed = claim.Feature("bridge netfilter", "", []string{"CONFIG_NET_NS", "CONFIG_BRIDGE_NETFILTER"}, func(ctx context.Context) error {
 		sb, err := tryNetwork(ctx)
 		if err != nil {
 			return err
 		}
 		return sb.WriteFile(callIptables, "1")
-	}))
+	})
 )
 
 const (
@@ -133,7 +133,7 @@ var _ = claim.It(claim.Claim{
 	ID:       "network/nat-masquerade-rewrites-source",
 	Text:     "With MASQUERADE the outside sees the host's address instead of the container's.",
 	Source:   claim.Sources{claim.Man("iptables-extensions(8)", "MASQUERADE"), claim.Man("nft(8)", "NAT STATEMENTS")},
-	Needs:    claim.Needs{vethNeed, bridgeNeed, masqNeed},
+	Needs:    claim.Needs{claim.Veth, claim.Bridge, masqNeed},
 	Contrast: "no answer without it, the outside having no route back",
 	Core:     true,
 	Try:      "for n in c far; do ip netns add $n; done; ip link add v0 type veth peer name eth0 netns c; ip link add up0 type veth peer name eth0 netns far; ip addr add 10.0.0.1/24 dev v0; ip addr add 192.0.2.1/24 dev up0; ip link set v0 up; ip link set up0 up; ip -n c addr add 10.0.0.11/24 dev eth0; ip -n far addr add 192.0.2.2/24 dev eth0; ip -n c link set eth0 up; ip -n far link set eth0 up; ip -n c route add default via 10.0.0.1; echo 1 > /proc/sys/net/ipv4/ip_forward; ip netns exec c ping -qc 1 -W 1 192.0.2.2 | grep -o '[01] received'; nft 'add table ip t; add chain ip t post { type nat hook postrouting priority 100; }; add rule ip t post oif up0 masquerade'; ip netns exec c ping -qc 1 -W 1 192.0.2.2 | grep -o '[01] received'",
@@ -144,7 +144,7 @@ var _ = claim.It(claim.Claim{
 	ID:       "network/nat-dnat-publishes-a-port",
 	Text:     "A DNAT rule makes a container's port reachable at a port of the host's address, with the client address preserved.",
 	Source:   claim.Sources{claim.Man("iptables-extensions(8)", "DNAT"), claim.Man("nft(8)", "NAT STATEMENTS")},
-	Needs:    claim.Needs{vethNeed, bridgeNeed, dnatNeed},
+	Needs:    claim.Needs{claim.Veth, claim.Bridge, dnatNeed},
 	Contrast: "ECONNREFUSED before, and at other ports",
 	Core:     true,
 	Try:      "for n in c far; do ip netns add $n; done; ip link add v0 type veth peer name eth0 netns c; ip link add up0 type veth peer name eth0 netns far; ip addr add 10.0.0.1/24 dev v0; ip addr add 192.0.2.1/24 dev up0; ip link set v0 up; ip link set up0 up; ip -n c addr add 10.0.0.11/24 dev eth0; ip -n far addr add 192.0.2.2/24 dev eth0; ip -n c link set eth0 up; ip -n far link set eth0 up; ip -n c route add default via 10.0.0.1; echo 1 > /proc/sys/net/ipv4/ip_forward; ip netns exec c socat TCP-LISTEN:80 SYSTEM:'echo $SOCAT_PEERADDR' & until ip netns exec c grep -q :0050 /proc/net/tcp; do :; done; ip netns exec far socat -u TCP:192.0.2.1:8080 - 2>&1 | grep -o 'Connection refused'; nft 'add table ip t; add chain ip t pre { type nat hook prerouting priority -100; }; add rule ip t pre tcp dport 8080 dnat to 10.0.0.11:80'; ip netns exec far socat -u TCP:192.0.2.1:8080 -",
@@ -155,7 +155,7 @@ var _ = claim.It(claim.Claim{
 	ID:       "network/iptables-masquerade-rewrites-source",
 	Text:     "With MASQUERADE set by the interface of iptables, past nf_tables, the outside sees the host's address instead of the container's.",
 	Source:   claim.Sources{claim.Man("iptables-extensions(8)", "MASQUERADE")},
-	Needs:    claim.Needs{vethNeed, bridgeNeed, iptablesNeed, iptablesMasqNeed},
+	Needs:    claim.Needs{claim.Veth, claim.Bridge, iptablesNeed, iptablesMasqNeed},
 	Contrast: "no answer without it, the outside having no route back",
 	Try:      "for n in c far; do ip netns add $n; done; ip link add v0 type veth peer name eth0 netns c; ip link add up0 type veth peer name eth0 netns far; ip addr add 10.0.0.1/24 dev v0; ip addr add 192.0.2.1/24 dev up0; ip link set v0 up; ip link set up0 up; ip -n c addr add 10.0.0.11/24 dev eth0; ip -n far addr add 192.0.2.2/24 dev eth0; ip -n c link set eth0 up; ip -n far link set eth0 up; ip -n c route add default via 10.0.0.1; echo 1 > /proc/sys/net/ipv4/ip_forward; ip netns exec c ping -qc 1 -W 1 192.0.2.2 | grep -o '[01] received'; iptables-legacy -t nat -A POSTROUTING -o up0 -j MASQUERADE; ip netns exec c ping -qc 1 -W 1 192.0.2.2 | grep -o '[01] received'",
 	Shows:    "0 received\n1 received",
@@ -165,7 +165,7 @@ var _ = claim.It(claim.Claim{
 	ID:       "network/iptables-dnat-publishes-a-port",
 	Text:     "A DNAT rule set by the interface of iptables, past nf_tables, makes a container's port reachable at a port of the host's address.",
 	Source:   claim.Sources{claim.Man("iptables-extensions(8)", "DNAT")},
-	Needs:    claim.Needs{vethNeed, bridgeNeed, iptablesNeed, iptablesDNATNeed},
+	Needs:    claim.Needs{claim.Veth, claim.Bridge, iptablesNeed, iptablesDNATNeed},
 	Contrast: "ECONNREFUSED before, and at other ports",
 	Try:      "for n in c far; do ip netns add $n; done; ip link add v0 type veth peer name eth0 netns c; ip link add up0 type veth peer name eth0 netns far; ip addr add 10.0.0.1/24 dev v0; ip addr add 192.0.2.1/24 dev up0; ip link set v0 up; ip link set up0 up; ip -n c addr add 10.0.0.11/24 dev eth0; ip -n far addr add 192.0.2.2/24 dev eth0; ip -n c link set eth0 up; ip -n far link set eth0 up; ip -n c route add default via 10.0.0.1; echo 1 > /proc/sys/net/ipv4/ip_forward; ip netns exec c socat TCP-LISTEN:80 SYSTEM:'echo $SOCAT_PEERADDR' & until ip netns exec c grep -q :0050 /proc/net/tcp; do :; done; ip netns exec far socat -u TCP:192.0.2.1:8080 - 2>&1 | grep -o 'Connection refused'; iptables-legacy -t nat -A PREROUTING -p tcp --dport 8080 -j DNAT --to 10.0.0.11:80; ip netns exec far socat -u TCP:192.0.2.1:8080 -",
 	Shows:    "Connection refused\n192.0.2.2",
@@ -175,7 +175,7 @@ var _ = claim.It(claim.Claim{
 	ID:       "network/nat-localhost-publish-needs-output-rule-and-route-localnet",
 	Text:     "A published port answers on the host's 127.0.0.1 only with a DNAT rule in OUTPUT and route_localnet on the bridge.",
 	Source:   claim.Sources{claim.Doc("kernel ip-sysctl route_localnet", ""), claim.Man("iptables-extensions(8)", "DNAT")},
-	Needs:    claim.Needs{vethNeed, bridgeNeed, dnatNeed, masqNeed},
+	Needs:    claim.Needs{claim.Veth, claim.Bridge, dnatNeed, masqNeed},
 	Contrast: "refused with PREROUTING alone, no answer without route_localnet",
 	Try:      "ip netns add c; ip link add v0 type veth peer name eth0 netns c; ip addr add 10.0.0.1/24 dev v0; ip link set v0 up; ip -n c addr add 10.0.0.11/24 dev eth0; ip -n c link set eth0 up; ip netns exec c socat TCP-LISTEN:80 SYSTEM:'echo $SOCAT_PEERADDR' & until ip netns exec c grep -q :0050 /proc/net/tcp; do :; done; nft 'add table ip t; add chain ip t pre { type nat hook prerouting priority -100; }; add rule ip t pre tcp dport 8080 dnat to 10.0.0.11:80; add chain ip t post { type nat hook postrouting priority 100; }; add rule ip t post oif v0 masquerade'; socat -u TCP:127.0.0.1:8080 - 2>&1 | grep -o 'Connection refused'; nft 'add chain ip t out { type nat hook output priority -100; }; add rule ip t out tcp dport 8080 dnat to 10.0.0.11:80'; socat -u TCP:127.0.0.1:8080,connect-timeout=0.3 - 2>&1 | grep -o 'Connection timed out'; echo 1 > /proc/sys/net/ipv4/conf/v0/route_localnet; socat -u TCP:127.0.0.1:8080 -",
 	Shows:    "Connection refused\nConnection timed out\n10.0.0.1",
@@ -205,7 +205,7 @@ var _ = claim.It(claim.Claim{
 	ID:       "network/filter-forward-drop-separates-containers",
 	Text:     "With FORWARD policy DROP containers on different host links cannot reach each other, while traffic to the host itself still passes.",
 	Source:   claim.Sources{claim.Man("iptables(8)", ""), claim.Man("nft(8)", "CHAINS")},
-	Needs:    claim.Needs{vethNeed, filterNeed},
+	Needs:    claim.Needs{claim.Veth, filterNeed},
 	Contrast: "reply before; host still answers",
 	Try:      "for i in 1 2; do ip netns add c$i; ip link add v$i type veth peer name eth0 netns c$i; ip addr add 10.0.$i.1/24 dev v$i; ip link set v$i up; ip -n c$i addr add 10.0.$i.2/24 dev eth0; ip -n c$i link set eth0 up; ip -n c$i route add default via 10.0.$i.1; done; echo 1 > /proc/sys/net/ipv4/ip_forward; ip netns exec c1 ping -qc 1 10.0.2.2 | grep -o '1 received'; nft 'add table ip t; add chain ip t f { type filter hook forward priority 0; policy drop; }'; for a in 10.0.2.2 10.0.1.1; do ip netns exec c1 ping -qc 1 -W 1 $a | grep -o '[01] received'; done",
 	Shows:    "1 received\n0 received\n1 received",
@@ -239,7 +239,7 @@ var _ = claim.It(claim.Claim{
 	ID:       "network/bridge-netfilter-sysctl-subjects-frames-to-iptables",
 	Text:     "Bridged IP frames pass iptables FORWARD only while bridge-nf-call-iptables is 1.",
 	Source:   claim.Sources{claim.Doc("kernel ip-sysctl bridge-nf-call-iptables", ""), claim.Doc("Kubernetes, container runtimes", "")},
-	Needs:    claim.Needs{vethNeed, bridgeNeed, filterNeed, bridgeFilterNeed},
+	Needs:    claim.Needs{claim.Veth, claim.Bridge, filterNeed, bridgeFilterNeed},
 	Contrast: "ping passes at 0",
 	Core:     true,
 	Since:    "5.3",
@@ -264,7 +264,7 @@ var _ = claim.It(claim.Claim{
 	ID:       "network/filter-bridge-to-bridge-rule-keeps-containers-apart",
 	Text:     "With bridge netfilter a rule that drops what comes from and goes to one bridge keeps its containers apart, and leaves their way out open.",
 	Source:   claim.Sources{claim.Doc("Docker, com.docker.network.bridge.enable_icc", "")},
-	Needs:    claim.Needs{vethNeed, bridgeNeed, filterNeed, bridgeFilterNeed},
+	Needs:    claim.Needs{claim.Veth, claim.Bridge, filterNeed, bridgeFilterNeed},
 	Contrast: "reply between the containers without the rule; reply from the gateway with it",
 	Since:    "5.3",
 	Try:      "ip link add br0 type bridge; ip addr add 10.0.0.1/24 dev br0; ip link set br0 up; for i in 1 2; do ip netns add c$i; ip link add v$i type veth peer name eth0 netns c$i; ip link set v$i master br0 up; ip -n c$i addr add 10.0.0.1$i/24 dev eth0; ip -n c$i link set eth0 up; done; echo 1 > /proc/sys/net/bridge/bridge-nf-call-iptables; nft 'add table ip t; add chain ip t f { type filter hook forward priority 0; }; add rule ip t f iifname br0 oifname br0 drop'; for a in 10.0.0.12 10.0.0.1; do ip netns exec c1 ping -qc 1 -W 1 $a | grep -o '[01] received'; done",
@@ -307,11 +307,11 @@ var _ = claim.It(claim.Claim{
 	Expect(strings.Join(here, "\n")).NotTo(ContainSubstring("127.0.0.1:80"), "a container's connection in the host's table")
 })
 
-var trackedNeed = claim.Feature("listing tracked connections", "", []string{"CONFIG_NET_NS", "CONFIG_NF_CONNTRACK", "CONFIG_NF_CT_NETLINK"}, once(func(ctx context.Context) error {
+var trackedNeed = claim.Feature("listing tracked connections", "", []string{"CONFIG_NET_NS", "CONFIG_NF_CONNTRACK", "CONFIG_NF_CT_NETLINK"}, func(ctx context.Context) error {
 	sb, err := tryNetwork(ctx)
 	if err != nil {
 		return err
 	}
 	_, err = probe.Tracked.Try(sb.Agent(ctx), probe.None{})
 	return err
-}))
+})

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"net"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/gopacket/gopacket"
@@ -27,79 +26,15 @@ const pollTime = 2 * time.Millisecond
 // linkTime bounds the wait for the kernel's link watch work.
 var linkTime = harness.Scaled(5 * time.Second)
 
-// once is try, remembered for the stage that it was tried on. That time ran out
-// is no answer, and neither is a panic.
-func once(try func(context.Context) error) func(context.Context) error {
-	var mu sync.Mutex
-	var known *harness.Stage
-	var answer error
-	return func(ctx context.Context) error {
-		mu.Lock()
-		defer mu.Unlock()
-		stage, err := harness.CurrentStage()
-		if err != nil {
-			return err
-		}
-		if known != stage {
-			answer, known = try(ctx), nil
-			if ctx.Err() == nil && !probe.Silent(answer) {
-				known = stage
-			}
-		}
-		return answer
-	}
-}
-
 // tryNetwork starts a sandbox in a network namespace of its own.
 func tryNetwork(ctx context.Context) (*harness.Sandbox, error) {
-	sb, err := harness.TryStart(ctx, harness.New(namespace.Network))
-	if err == nil {
-		harness.HoldNetwork(sb)
-	}
-	return sb, err
-}
-
-// device needs a kind of interface, found by making one.
-func device(kind, option string, link probe.Link) claim.Need {
-	return claim.Feature(kind, "", []string{"CONFIG_NET_NS", option}, once(func(ctx context.Context) error {
-		sb, err := tryNetwork(ctx)
-		if err != nil {
-			return err
-		}
-		agent := sb.Agent(ctx)
-		if link.Parent != "" {
-			if _, err := probe.AddLink.Try(agent, probe.Link{Kind: "veth", Name: link.Parent, Peer: "peer0"}); err != nil {
-				return err
-			}
-		}
-		_, err = probe.AddLink.Try(agent, link)
-		return err
-	}))
+	return harness.TryStart(ctx, harness.New(namespace.Network), harness.Held())
 }
 
 var (
-	vethNeed = device("veth", "CONFIG_VETH", probe.Link{Kind: "veth", Name: "need0", Peer: "need1"})
-	// wireNeed is a veth pair that can lead from one network namespace to another.
-	wireNeed = claim.Feature("veth from one network namespace to another", "", []string{"CONFIG_NET_NS", "CONFIG_VETH"}, func(ctx context.Context) error {
-		sb, err := harness.TryStart(ctx, harness.New(namespace.Network))
-		if err != nil {
-			return err
-		}
-		far, err := harness.TryStart(ctx, harness.New(namespace.Network))
-		if err != nil {
-			return err
-		}
-		agent := sb.Agent(ctx)
-		if _, err := probe.AddLink.Try(agent, probe.Link{Kind: "veth", Name: "need0", Peer: "need1"}); err != nil {
-			return err
-		}
-		_, err = probe.MoveLink.Try(agent, probe.Move{Name: "need1", PID: far.PID()})
-		return err
-	})
-	bridgeNeed  = device("bridge", "CONFIG_BRIDGE", probe.Link{Kind: "bridge", Name: "need0"})
-	vxlanNeed   = device("vxlan", "CONFIG_VXLAN", probe.Link{Kind: "vxlan", Name: "need0", ID: 1, Remote: "192.0.2.2", Port: 4789})
-	macvlanNeed = device("macvlan", "CONFIG_MACVLAN", probe.Link{Kind: "macvlan", Name: "need0", Parent: "lower0", Mode: "bridge"})
-	ipv6Need    = claim.Feature("IPv6", "", []string{"CONFIG_IPV6"}, once(func(ctx context.Context) error {
+	vxlanNeed   = claim.Device("vxlan", "CONFIG_VXLAN", probe.Link{Kind: "vxlan", Name: "need0", ID: 1, Remote: "192.0.2.2", Port: 4789})
+	macvlanNeed = claim.Device("macvlan", "CONFIG_MACVLAN", probe.Link{Kind: "macvlan", Name: "need0", Parent: "lower0", Mode: "bridge"})
+	ipv6Need    = claim.Feature("IPv6", "", []string{"CONFIG_IPV6"}, func(ctx context.Context) error {
 		sb, err := tryNetwork(ctx)
 		if err != nil {
 			return err
@@ -111,7 +46,7 @@ var (
 			return err
 		}
 		return sb.WriteFile("/proc/sys/net/ipv6/conf/all/disable_ipv6", "0")
-	}))
+	})
 )
 
 func mac(s string) []byte { return harness.Got(net.ParseMAC(s)) }

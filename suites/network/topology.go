@@ -56,8 +56,7 @@ func (t *Topology) Host(name string) *Host { return t.add(name, harness.Host(t.c
 func (t *Topology) Container(host *Host, name string) *Host { return t.add(name, host.Sandbox) }
 
 func (t *Topology) add(name string, parent *harness.Sandbox) *Host {
-	sb := harness.Start(t.ctx, harness.Under(parent), harness.New(namespace.Network, namespace.Mount), harness.Named(name))
-	harness.HoldNetwork(sb)
+	sb := harness.Start(t.ctx, harness.Under(parent), harness.New(namespace.Network, namespace.Mount), harness.Held(), harness.Named(name))
 	Expect(harness.Got(sb.Namespace(namespace.Network)).String()).NotTo(Equal(harness.Got(parent.Namespace(namespace.Network)).String()),
 		"the network namespace of %s, which was cloned with CLONE_NEWNET, is its parent's", name)
 	h := &Host{Name: name, Sandbox: sb, Agent: sb.Agent(t.ctx)}

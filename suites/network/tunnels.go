@@ -13,12 +13,12 @@ import (
 // bonding, dummy and ip_gre make an interface of their own in the machine's first
 // namespace when they are loaded: they are tried where they are there already.
 var (
-	bondNeed      = device("bond", "CONFIG_BONDING", probe.Link{Kind: "bond", Name: "need0", Mode: "active-backup"})
-	dummyNeed     = device("dummy", "CONFIG_DUMMY", probe.Link{Kind: "dummy", Name: "need0"})
-	greNeed       = device("gretap", "CONFIG_NET_IPGRE", probe.Link{Kind: "gretap", Name: "need0", ID: 100, Local: "192.0.2.1", Remote: "192.0.2.2"})
-	wireguardNeed = device("wireguard", "CONFIG_WIREGUARD", probe.Link{Kind: "wireguard", Name: "need0"})
-	vlanNeed      = device("vlan", "CONFIG_VLAN_8021Q", probe.Link{Kind: "vlan", Name: "need0", Parent: "lower0", ID: 10})
-	geneveNeed    = device("geneve", "CONFIG_GENEVE", probe.Link{Kind: "geneve", Name: "need0", ID: 100, Remote: "192.0.2.2"})
+	bondNeed      = claim.Device("bond", "CONFIG_BONDING", probe.Link{Kind: "bond", Name: "need0", Mode: "active-backup"})
+	dummyNeed     = claim.Device("dummy", "CONFIG_DUMMY", probe.Link{Kind: "dummy", Name: "need0"})
+	greNeed       = claim.Device("gretap", "CONFIG_NET_IPGRE", probe.Link{Kind: "gretap", Name: "need0", ID: 100, Local: "192.0.2.1", Remote: "192.0.2.2"})
+	wireguardNeed = claim.Device("wireguard", "CONFIG_WIREGUARD", probe.Link{Kind: "wireguard", Name: "need0"})
+	vlanNeed      = claim.Device("vlan", "CONFIG_VLAN_8021Q", probe.Link{Kind: "vlan", Name: "need0", Parent: "lower0", ID: 10})
+	geneveNeed    = claim.Device("geneve", "CONFIG_GENEVE", probe.Link{Kind: "geneve", Name: "need0", ID: 100, Remote: "192.0.2.2"})
 )
 
 // twoHosts is host1 and host2 on one wire, each with an interface over0 over it,
@@ -69,7 +69,7 @@ var _ = overlaid(claim.Claim{
 	ID:       "network/vlan-on-veth-separates-by-id",
 	Text:     "VLAN interfaces over a veth are connected when their VLAN IDs are equal, and not else.",
 	Source:   claim.Sources{claim.Man("ip-link(8)", "VLAN"), claim.Doc("IEEE 802.1Q", "")},
-	Needs:    claim.Needs{vethNeed, vlanNeed},
+	Needs:    claim.Needs{claim.Veth, vlanNeed},
 	Contrast: "no reply with another ID, or with the VLAN interface down",
 	Try:      "for i in 1 2; do ip netns add h$i; done; ip link add eth0 netns h1 type veth peer name eth0 netns h2; for i in 1 2; do ip -n h$i link set eth0 up; for v in 10 $((19 + i)); do ip -n h$i link add eth0.$v link eth0 type vlan id $v; ip -n h$i addr add 10.0.${v%[0-9]}.$i/24 dev eth0.$v; ip -n h$i link set eth0.$v up; done; done; for v in 1 2; do ip netns exec h1 ping -qc 1 -W 1 10.0.$v.2 | grep -o '[01] received'; done",
 	Shows:    "1 received\n0 received",
@@ -79,7 +79,7 @@ var _ = overlaid(claim.Claim{
 	ID:       "network/geneve-connects-hosts-of-one-vni",
 	Text:     "Geneve devices on two hosts are one Ethernet segment when their VNIs are equal, and not else.",
 	Source:   claim.Sources{claim.Man("ip-link(8)", "GENEVE"), claim.Doc("RFC 8926", "")},
-	Needs:    claim.Needs{vethNeed, geneveNeed},
+	Needs:    claim.Needs{claim.Veth, geneveNeed},
 	Contrast: "no reply with another VNI, or with the device down",
 	Try:      "for i in 1 2; do ip netns add h$i; done; ip link add eth0 netns h1 type veth peer name eth0 netns h2; for i in 1 2; do ip -n h$i addr add 192.0.2.$i/24 dev eth0; ip -n h$i link set eth0 up; ip -n h$i link add gnv0 type geneve id 100 remote 192.0.2.$((3 - i)); ip -n h$i addr add 10.0.0.$i/24 dev gnv0; ip -n h$i link set gnv0 up; done; ip netns exec h1 ping -qc 1 -W 1 10.0.0.2 | grep -o '[01] received'",
 	Shows:    "1 received",
@@ -89,7 +89,7 @@ var _ = overlaid(claim.Claim{
 	ID:       "network/gretap-connects-hosts-of-one-key",
 	Text:     "GRE taps on two hosts are one Ethernet segment when their keys are equal, and not else.",
 	Source:   claim.Sources{claim.Man("ip-link(8)", "GRETAP"), claim.Doc("RFC 2890", "")},
-	Needs:    claim.Needs{vethNeed, claim.Loaded("CONFIG_NET_IPGRE"), greNeed},
+	Needs:    claim.Needs{claim.Veth, claim.Loaded("CONFIG_NET_IPGRE"), greNeed},
 	Contrast: "no reply with another key, or with the device down",
 	Try:      "for i in 1 2; do ip netns add h$i; done; ip link add eth0 netns h1 type veth peer name eth0 netns h2; for i in 1 2; do ip -n h$i addr add 192.0.2.$i/24 dev eth0; ip -n h$i link set eth0 up; ip -n h$i link add tap0 type gretap key 100 local 192.0.2.$i remote 192.0.2.$((3 - i)); ip -n h$i addr add 10.0.0.$i/24 dev tap0; ip -n h$i link set tap0 up; done; ip netns exec h1 ping -qc 1 -W 1 10.0.0.2 | grep -o '[01] received'",
 	Shows:    "1 received",
@@ -120,7 +120,7 @@ var _ = claim.It(claim.Claim{
 	ID:       "network/wireguard-connects-peers-that-know-their-keys",
 	Text:     "WireGuard interfaces carry packets between peers that know each other's keys, encrypted, and none to a peer of another key.",
 	Source:   claim.Sources{claim.Man("wg(8)", ""), claim.Doc("Flannel, wireguard backend", "")},
-	Needs:    claim.Needs{vethNeed, wireguardNeed},
+	Needs:    claim.Needs{claim.Veth, wireguardNeed},
 	Contrast: "no reply when the other's key is not the one believed, though the wire itself carries packets",
 	Since:    "5.6",
 	Try:      "for i in 1 2; do ip netns add h$i; wg genkey > key$i; done; ip link add eth0 netns h1 type veth peer name eth0 netns h2; for i in 1 2; do ip -n h$i addr add 192.0.2.$i/24 dev eth0; ip -n h$i link set eth0 up; ip -n h$i link add wg0 type wireguard; ip netns exec h$i wg set wg0 private-key key$i listen-port 51820 peer $(wg pubkey < key$((3 - i))) endpoint 192.0.2.$((3 - i)):51820 allowed-ips 10.0.0.0/24; ip -n h$i addr add 10.0.0.$i/24 dev wg0; ip -n h$i link set wg0 up; done; ip netns exec h1 ping -qc 1 -W 1 10.0.0.2 | grep -o '[01] received'",
@@ -153,7 +153,7 @@ var _ = claim.It(claim.Claim{
 	ID:       "network/bond-active-backup-survives-a-dead-link",
 	Text:     "An active-backup bond sends by one link, and by the other when the first loses its carrier.",
 	Source:   claim.Sources{claim.Man("ip-link(8)", "BOND"), claim.Doc("kernel bonding", "active-backup")},
-	Needs:    claim.Needs{vethNeed, bridgeNeed, claim.Loaded("CONFIG_BONDING"), bondNeed},
+	Needs:    claim.Needs{claim.Veth, claim.Bridge, claim.Loaded("CONFIG_BONDING"), bondNeed},
 	Contrast: "no reply when both links are down",
 	Try:      "ip netns add h; for i in 1 2; do ip link add v$i type veth peer name eth$i netns h; done; ip link add br0 type bridge; ip addr add 10.0.0.1/24 dev br0; ip link set br0 up; ip -n h link add bond0 type bond mode active-backup miimon 5; for i in 1 2; do ip link set v$i master br0 up; ip -n h link set eth$i master bond0; done; ip -n h addr add 10.0.0.2/24 dev bond0; ip -n h link set bond0 up; for i in 1 2; do ip netns exec h ping -qc 4 -i 0.3 10.0.0.1 | grep -oE '[1-4] received' | tr 1234 +; ip link set v$i down; done; ip netns exec h ping -qc 1 -W 1 10.0.0.1 | grep -o '[01] received'",
 	Shows:    "+ received\n+ received\n0 received",

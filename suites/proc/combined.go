@@ -144,7 +144,7 @@ var _ = claim.It(claim.Claim{
 	ID:       "combined/two-containers-reuse-every-name",
 	Text:     "Two containers can have the same PID, host name, address and port at the same time.",
 	Source:   claim.Sources{claim.Article("Introduction to Linux Namespaces"), claim.Man("namespaces(7)", "")},
-	Needs:    claim.Needs{claim.Namespace(namespace.PID), claim.Namespace(namespace.Network), claim.Namespace(namespace.UTS), claim.Device("bridge", "CONFIG_BRIDGE")},
+	Needs:    claim.Needs{claim.Namespace(namespace.PID), claim.Namespace(namespace.Network), claim.Namespace(namespace.UTS), claim.Bridge},
 	Contrast: "without namespaces the port gives EADDRINUSE",
 	Try:      "for i in 1 2; do unshare --pid --fork --uts --net sh -c 'hostname same; ip link set lo up; echo $$ $(hostname) $(ip -br -4 addr show lo)'; done",
 	Shows:    "1 same lo UNKNOWN 127.0.0.1/8\n1 same lo UNKNOWN 127.0.0.1/8",
@@ -152,7 +152,7 @@ var _ = claim.It(claim.Claim{
 	host := harness.Start(ctx)
 	var seen []string
 	for range 2 {
-		sb := harness.Start(ctx, harness.Under(host), harness.New(namespace.PID, namespace.UTS, namespace.Network))
+		sb := harness.Start(ctx, harness.Under(host), harness.New(namespace.PID, namespace.UTS, namespace.Network), harness.Held())
 		harness.Must(sb.Sethostname("same"))
 		agent := sb.Agent(ctx)
 		probe.Raise.In(agent, "lo")

@@ -375,7 +375,7 @@ var _ = claim.It(claim.Claim{
 	ID:       "proc/net-follows-reader-netns",
 	Text:     "/proc/net is a link to self/net and so shows the reader's network namespace.",
 	Source:   claim.Sources{claim.Man("proc(5)", "/proc/net"), claim.Man("network_namespaces(7)", "")},
-	Needs:    claim.Needs{procfs, claim.Namespace(namespace.Network), claim.Device("veth", "CONFIG_VETH")},
+	Needs:    claim.Needs{procfs, claim.Namespace(namespace.Network), claim.Veth},
 	Contrast: "outside it lists more devices",
 	Try:      "ip link add br9 type bridge; grep -c br9 /proc/net/dev; unshare --net grep -c br9 /proc/net/dev",
 	Shows:    "1\n0",
