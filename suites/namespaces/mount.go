@@ -326,8 +326,14 @@ var _ = claim.It(claim.Claim{
 	plain := harness.Got(sb.Run(ctx, dir+"/bin/true"))
 	harness.Must(sb.Bind("none", dir, unix.MS_REMOUNT|unix.MS_NOEXEC))
 	_, err := sb.Run(ctx, dir+"/bin/true")
-	claim.Evidence("noexec: %v; without: status %d", err, plain.Status.ExitStatus())
-	Expect(err).To(harness.FailWith(unix.EACCES), "executing a program on a noexec mount")
+	fresh := sb.MkdirTemp()
+	harness.Must(sb.Mount("x", fresh, "tmpfs", unix.MS_NOEXEC, ""))
+	harness.Must(sb.CreateFile(fresh+"/script", "#!"+tiny.Dir+"/bin/true\n"))
+	harness.Must(sb.Chmod(fresh+"/script", 0o755))
+	_, script := sb.Run(ctx, fresh+"/script")
+	claim.Evidence("a bind mount remounted noexec: %v; a script on a new noexec mount: %v; without: status %d", err, script, plain.Status.ExitStatus())
+	Expect(err).To(harness.FailWith(unix.EACCES), "executing a program on a bind mount remounted noexec")
+	Expect(script).To(harness.FailWith(unix.EACCES), "executing a script on a new noexec mount")
 	Expect(plain.Status.ExitStatus()).To(Equal(0), "contrast: without the flag")
 })
 
@@ -341,16 +347,25 @@ var _ = claim.It(claim.Claim{
 	Shows:    "cat: /mnt/null: Permission denied",
 }, func(ctx SpecContext) {
 	sb := harness.Start(ctx, harness.New(namespace.Mount))
-	open := func(flags uintptr) error {
+	mounted := func(flags uintptr) string {
 		dir := sb.MkdirTemp()
 		harness.Must(sb.Mount("x", dir, "tmpfs", flags, ""))
 		harness.Must(sb.Mknod(dir+"/null", unix.S_IFCHR|0o666, unix.Mkdev(1, 3)))
+		return dir
+	}
+	open := func(dir string) error {
 		_, err := sb.Open(dir+"/null", unix.O_RDWR, 0)
 		return err
 	}
-	nodev, plain := open(unix.MS_NODEV), open(0)
-	claim.Evidence("nodev: %v; without: %v", nodev, plain)
+	device := mounted(0)
+	// As runtimes make a volume nodev: a bind mount, remounted.
+	volume := sb.MkdirTemp()
+	harness.Must(sb.Bind(device, volume, 0))
+	harness.Must(sb.Bind("none", volume, unix.MS_REMOUNT|unix.MS_NODEV))
+	nodev, bound, plain := open(mounted(unix.MS_NODEV)), open(volume), open(device)
+	claim.Evidence("a new nodev mount: %v; a bind mount remounted nodev: %v; without: %v", nodev, bound, plain)
 	Expect(nodev).To(harness.FailWith(unix.EACCES), "opening a device node on a nodev mount")
+	Expect(bound).To(harness.FailWith(unix.EACCES), "opening a device node on a bind mount remounted nodev")
 	Expect(plain).NotTo(HaveOccurred(), "contrast: without the flag")
 })
 

@@ -65,7 +65,7 @@ var _ = claim.It(claim.Claim{
 }, func(ctx SpecContext) {
 	l2 := newChildren(ctx, "ipvlan", "l2")
 	probe.Capture.In(l2.a.Agent, "eth0")
-	probe.SendFrame.In(l2.far.Agent, probe.Frame{Link: "eth0", Data: broadcast(l2.far, "l2")})
+	l2.far.transmit(broadcast(l2.far, "l2"))
 	// ipvlan hands broadcasts to its children in work that it queues.
 	var with int
 	Eventually(func() int { with += copies(l2.a, "l2"); return with }).WithTimeout(linkTime).WithPolling(pollTime).
@@ -74,7 +74,7 @@ var _ = claim.It(claim.Claim{
 
 	l3 := newChildren(ctx, "ipvlan", "l3")
 	probe.Capture.In(l3.a.Agent, "eth0")
-	probe.SendFrame.In(l3.far.Agent, probe.Frame{Link: "eth0", Data: broadcast(l3.far, "l3")})
+	l3.far.transmit(broadcast(l3.far, "l3"))
 	unresolved := l3.far.silent("192.0.2.11")
 	// Routed: the host is the next hop.
 	probe.AddNeighbour.In(l3.far.Agent, probe.Neighbour{Link: "eth0", IP: "192.0.2.11", MAC: l3.host.Link("under0").MAC})

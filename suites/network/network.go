@@ -1,6 +1,7 @@
 package network
 
 import (
+	"bytes"
 	"fmt"
 	"net"
 	"strings"
@@ -95,6 +96,9 @@ var _ = claim.It(claim.Claim{
 	Eventually(carrier).WithTimeout(linkTime).WithPolling(pollTime).Should(BeTrue(), "contrast: carrier of veth0 with both ends up")
 	probe.Lower.In(container.Agent, "eth0")
 	Eventually(carrier).WithTimeout(linkTime).WithPolling(pollTime).Should(BeFalse(), "carrier of veth0 with its peer down")
+	probe.Lower.In(host.Agent, "veth0")
+	probe.Raise.In(host.Agent, "veth0")
+	Expect(carrier()).To(BeFalse(), "carrier of veth0, raised with its peer down")
 	probe.Raise.In(container.Agent, "eth0")
 	Eventually(carrier).WithTimeout(linkTime).WithPolling(pollTime).Should(BeTrue(), "carrier of veth0 with its peer up again")
 	claim.Evidence("carrier with both ends up, none with the peer down, and again")
@@ -241,7 +245,7 @@ var _ = claim.It(claim.Claim{
 	_, host, c := bridged(ctx, 2)
 	probe.Capture.In(c[1].Agent, "eth0")
 	arrives := func(mark string) bool {
-		probe.SendFrame.In(c[0].Agent, probe.Frame{Link: "eth0", Data: broadcast(c[0], mark)})
+		c[0].transmit(broadcast(c[0], mark))
 		return copies(c[1], mark) > 0
 	}
 	attached := arrives("attached")
@@ -411,7 +415,7 @@ var _ = claim.It(claim.Claim{
 	_, host, c := bridged(ctx, 1)
 	probe.Capture.In(c[0].Agent, "eth0")
 	seen := func(mark string) int {
-		probe.SendFrame.In(c[0].Agent, probe.Frame{Link: "eth0", Data: broadcast(c[0], mark)})
+		c[0].transmit(broadcast(c[0], mark))
 		return copies(c[0], mark)
 	}
 	off := seen("hairpin-off")
@@ -589,7 +593,7 @@ var _ = claim.It(claim.Claim{
 
 var _ = claim.It(claim.Claim{
 	ID:       "network/vxlan-inner-frame-preserved",
-	Text:     "The original Ethernet frame, MAC addresses included, is the payload.",
+	Text:     "The original Ethernet frame, MAC addresses included, is the payload, and comes out byte by byte as it went in.",
 	Source:   claim.Sources{claim.Article2("How VXLAN Works")},
 	Needs:    claim.Needs{claim.Wired, claim.Bridge, vxlanNeed},
 	Contrast: "outer MACs are the hosts'",
@@ -597,7 +601,23 @@ var _ = claim.It(claim.Claim{
 }, func(ctx SpecContext) {
 	o := newOverlay(ctx, overlayOptions{})
 	outer, inner := o.echoRequest(ctx)
-	claim.Evidence("inner MACs %s -> %s; outer %s -> %s", inner.srcMAC, inner.dstMAC, outer.srcMAC, outer.dstMAC)
+	// A full frame, every byte another than its neighbours, from container to
+	// container.
+	sent := frame(o.c1.Link("eth0").MAC, o.c2.Link("eth0").MAC, "overlay")
+	for len(sent) < 1400 {
+		sent = append(sent, byte(len(sent)%251))
+	}
+	probe.Capture.In(o.c2.Agent, "eth0")
+	o.c1.transmit(sent)
+	var received [][]byte
+	for _, f := range probe.Frames.In(o.c2.Agent, "eth0") {
+		if marked([][]byte{f}, "overlay") > 0 {
+			received = append(received, f)
+		}
+	}
+	claim.Evidence("inner MACs %s -> %s; outer %s -> %s; frames of %d bytes arrived: %d", inner.srcMAC, inner.dstMAC, outer.srcMAC, outer.dstMAC, len(sent), len(received))
+	Expect(received).To(HaveLen(1), "container1 -> overlay -> container2: copies of a frame of %d bytes", len(sent))
+	Expect(bytes.Equal(received[0], sent)).To(BeTrue(), "a frame of %d bytes, of which %d arrived, is the same after the overlay", len(sent), len(received[0]))
 	Expect([]string{inner.srcMAC, inner.dstMAC}).To(Equal([]string{o.c1.Link("eth0").MAC, o.c2.Link("eth0").MAC}), "inner MACs are the containers'")
 	Expect([]string{outer.srcMAC, outer.dstMAC}).To(Equal([]string{o.h1.Link("under0").MAC, o.h2.Link("under0").MAC}), "contrast: outer MACs are the hosts'")
 })

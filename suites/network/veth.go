@@ -69,7 +69,7 @@ var _ = claim.It(claim.Claim{
 	// wrong are the pairs whose frame did not arrive once, and there only.
 	wrong := func() (list []string) {
 		for i := range manyPairs {
-			probe.SendFrame.In(host.Agent, probe.Frame{Link: name("veth", i), Data: frame("02:00:00:00:00:01", toAll, fmt.Sprintf("pair-%02d.", i))})
+			host.transmitOn(name("veth", i), frame("02:00:00:00:00:01", toAll, fmt.Sprintf("pair-%02d.", i)))
 		}
 		frames := probe.FramesByLink.In(container.Agent, probe.None{})
 		for at := range manyPairs {

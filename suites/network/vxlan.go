@@ -50,6 +50,39 @@ var _ = claim.It(claim.Claim{
 })
 
 var _ = claim.It(claim.Claim{
+	ID:       "network/vxlan-learns-endpoints",
+	Text:     "A VXLAN device learns from what it receives behind which endpoint a MAC is, and sends there and not to its default.",
+	Source:   claim.Sources{claim.Man("ip-link(8)", "VXLAN"), claim.Article2("Overview")},
+	Needs:    claim.Needs{claim.Wired, vxlanNeed},
+	Contrast: "no reply with learning off",
+	Try:      "for i in 1 2; do ip netns add h$i; done; ip link add eth0 netns h1 type veth peer name eth0 netns h2; for i in 1 2; do ip -n h$i addr add 192.0.2.$i/24 dev eth0; ip -n h$i link set eth0 up; done; for l in learning nolearning; do for i in 1 2; do ip -n h$i link add vxlan0 type vxlan id 100 local 192.0.2.$i remote 192.0.2.$((5 - 2 * i)) dstport 4789 $l; ip -n h$i addr add 10.0.0.$i/24 dev vxlan0; ip -n h$i link set vxlan0 up; done; ip netns exec h2 ping -qc 1 -W 1 10.0.0.1 | grep -o '[01] received'; for i in 1 2; do ip -n h$i link del vxlan0; done; done",
+	Shows:    "1 received\n0 received",
+}, func(ctx SpecContext) {
+	t := NewTopology(ctx)
+	h1, h2 := t.Host("host1"), t.Host("host2")
+	t.Wire(h1, "under0", h2, "under0")
+	h1.Address("under0", "192.0.2.1/24")
+	h2.Address("under0", "192.0.2.2/24")
+	// Nobody is at host1's default endpoint: only what it learned from host2's
+	// request leads its reply back.
+	tunnel := func(name, net string, id int, nolearning bool) {
+		probe.AddLink.In(h1.Agent, probe.Link{Kind: "vxlan", Name: name, ID: id, Local: "192.0.2.1", Remote: "192.0.2.3", Port: 4789, NoLearning: nolearning})
+		probe.AddLink.In(h2.Agent, probe.Link{Kind: "vxlan", Name: name, ID: id, Local: "192.0.2.2", Remote: "192.0.2.1", Port: 4789})
+		h1.Address(name, net+".1/24")
+		h2.Address(name, net+".2/24")
+		probe.Raise.In(h1.Agent, name)
+		probe.Raise.In(h2.Agent, name)
+	}
+	tunnel("learns0", "10.0.0", 100, false)
+	tunnel("static0", "10.0.1", 101, true)
+	off := h2.silent("10.0.1.1")
+	on := h2.reaches("10.0.0.1")
+	claim.Evidence("host1's default endpoint being nobody's, host2 pings host1: reply %v; with learning off on host1: silence %v", on, off)
+	Expect(on).To(BeTrue(), "host1 -> vxlan -> host2: the reply, to the endpoint that the request came from")
+	Expect(off).To(BeTrue(), "contrast: no reply with learning off")
+})
+
+var _ = claim.It(claim.Claim{
 	ID:       "network/vxlan-static-fdb-without-learning",
 	Text:     "With learning off, static forwarding and neighbour entries alone carry traffic to the right endpoint.",
 	Source:   claim.Sources{claim.Man("bridge(8)", "fdb"), claim.Article2("Overview")},
