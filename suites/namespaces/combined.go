@@ -70,7 +70,7 @@ var _ = claim.It(claim.Claim{
 	ID:       "combined/pod-network-outlives-app-container",
 	Text:     "The network of a pod stays through restarts of its containers as long as the pause process lives.",
 	Source:   claim.Sources{claim.Man("namespaces(7)", "Namespace lifetime")},
-	Needs:    append(claim.Needs{claim.Veth}, podNeeds...),
+	Needs:    append(claim.Needs{claim.Wired}, podNeeds...),
 	Contrast: "gone with the pause process",
 	Try:      "unshare --net sh -c 'ip link set lo up; for i in 1 2; do unshare --mount --pid --fork ip -br -4 addr show lo; done'",
 	Shows:    "lo UNKNOWN 127.0.0.1/8\nlo UNKNOWN 127.0.0.1/8",
@@ -145,7 +145,7 @@ var _ = claim.It(claim.Claim{
 	Text: "Killing a container's init ends its processes, destroys its veth and leaves its cgroup unpopulated.",
 	Source: claim.Sources{claim.Man("pid_namespaces(7)", "The namespace init process"), claim.Man("network_namespaces(7)", ""),
 		claim.Man("cgroups(7)", "cgroup.events")},
-	Needs:    claim.Needs{claim.Root, claim.Namespace(namespace.PID), claim.Veth, cgroup2},
+	Needs:    claim.Needs{claim.Root, claim.Namespace(namespace.PID), claim.Wired, cgroup2},
 	Contrast: "all present before",
 	Core:     true,
 	Try:      "unshare --pid --net --fork --kill-child sh -c 'sleep 99 & sleep 99' & until p=$(pgrep -x -n sleep); do :; done; ip link add v0 type veth peer name v1 netns $p; grep -c v0 /proc/net/dev; kill -9 $!; wait; while grep -q v0 /proc/net/dev || pgrep -x sleep; do :; done > /dev/null; pgrep -c -x sleep; ip link show v0",
@@ -257,7 +257,9 @@ var _ = claim.It(claim.Claim{
 	}
 	alone := join()
 	for link, name := range map[string]string{"net": "net", "mnt": "mnt", "pid_for_children": "pid"} {
-		Expect(harness.Got(alone.Stat("/proc/self/ns/"+link)).SameAs(theirs[name])).To(BeTrue(), "%s after setns(2) is the container's", link)
+		now, err := alone.Stat("/proc/self/ns/" + link)
+		Expect(err).NotTo(HaveOccurred(), "the link %s in /proc/self/ns", link)
+		Expect(now.SameAs(theirs[name])).To(BeTrue(), "%s after setns(2) is the container's", link)
 	}
 	_, before := alone.Stat("/marker")
 	harness.Must(alone.Chroot(jail))
@@ -428,6 +430,7 @@ var _ = claim.It(claim.Claim{
 	Text:     "A seccomp filter makes one chosen system call fail with the given errno and leaves the others.",
 	Source:   claim.Sources{claim.Man("seccomp(2)", "SECCOMP_SET_MODE_FILTER"), claim.Man("proc(5)", "Seccomp")},
 	Needs:    claim.Needs{claim.Namespace(namespace.UTS), seccompNeed},
+	Since:    "5.9",
 	Contrast: "it worked before, setdomainname still works",
 	Core:     true,
 }, func(ctx SpecContext) {

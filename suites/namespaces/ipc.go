@@ -113,7 +113,7 @@ var _ = claim.It(claim.Claim{
 }, func(ctx SpecContext) {
 	creator := harness.Start(ctx, harness.New(namespace.IPC))
 	id, err := shmget(creator, 4096, unix.IPC_CREAT|unix.IPC_EXCL|0o600)
-	harness.Must(err)
+	Expect(err).NotTo(HaveOccurred(), "making a shared memory segment in a new IPC namespace, which has none")
 	_, other := shmget(harness.Start(ctx, harness.Under(creator), harness.New(namespace.IPC)), 0, 0)
 	same, plain := shmget(creator.Fork(ctx), 0, 0)
 	claim.Evidence("another IPC namespace: %v; a plain child: %v", other, plain)
@@ -133,7 +133,7 @@ var _ = claim.It(claim.Claim{
 }, func(ctx SpecContext) {
 	creator := harness.Start(ctx, harness.New(namespace.IPC))
 	_, err := semget(creator, unix.IPC_CREAT|unix.IPC_EXCL|0o600)
-	harness.Must(err)
+	Expect(err).NotTo(HaveOccurred(), "making a semaphore set in a new IPC namespace, which has none")
 	_, other := semget(harness.Start(ctx, harness.Under(creator), harness.New(namespace.IPC)), 0)
 	_, plain := semget(creator.Fork(ctx), 0)
 	claim.Evidence("another IPC namespace: %v; a plain child: %v", other, plain)
@@ -152,7 +152,7 @@ var _ = claim.It(claim.Claim{
 }, func(ctx SpecContext) {
 	creator := harness.Start(ctx, harness.New(namespace.IPC))
 	_, err := msgget(creator, unix.IPC_CREAT|unix.IPC_EXCL|0o600)
-	harness.Must(err)
+	Expect(err).NotTo(HaveOccurred(), "making a message queue in a new IPC namespace, which has none")
 	_, other := msgget(harness.Start(ctx, harness.Under(creator), harness.New(namespace.IPC)), 0)
 	_, plain := msgget(creator.Fork(ctx), 0)
 	claim.Evidence("another IPC namespace: %v; a plain child: %v", other, plain)

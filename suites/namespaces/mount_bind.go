@@ -107,7 +107,7 @@ var _ = claim.It(claim.Claim{
 	unbindable, sibling := subMount(sb, src, "unbindable"), subMount(sb, src, "sibling")
 	subMount(sb, unbindable, "below")
 	subMount(sb, sibling, "below")
-	harness.Must(sb.Propagation(unbindable, unix.MS_UNBINDABLE))
+	Expect(sb.Propagation(unbindable, unix.MS_UNBINDABLE)).To(Succeed(), "making a mount unbindable")
 	Expect(sb.Bind(src, copied, unix.MS_REC)).To(Succeed(), "a recursive bind of a tree with an unbindable submount")
 	there := mountLine(sb, copied+"/unbindable")
 	below := mountLine(sb, copied+"/unbindable/below")

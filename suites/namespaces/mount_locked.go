@@ -78,7 +78,7 @@ var _ = claim.It(claim.Claim{
 	dirs := map[string]string{}
 	for _, f := range lockedFlags {
 		dirs[f.name] = mountTmpfs(host, 0)
-		harness.Must(host.Bind("none", dirs[f.name], unix.MS_REMOUNT|f.set))
+		Expect(host.Bind("none", dirs[f.name], unix.MS_REMOUNT|f.set)).To(Succeed(), "remounting with the %s setting", f.name)
 	}
 	less := harness.Start(ctx, harness.Under(host), harness.New(namespace.User, namespace.Mount))
 	same := harness.Start(ctx, harness.Under(host), harness.New(namespace.Mount))

@@ -403,7 +403,8 @@ var _ = claim.It(claim.Claim{
 		return harness.Got(sb.Prctl(unix.PR_GET_SECUREBITS)), harness.Got(sb.Prctl(unix.PR_CAPBSET_READ, unix.CAP_NET_RAW))
 	}
 	creator := harness.Start(ctx)
-	harness.Got(creator.Prctl(unix.PR_SET_SECUREBITS, keepCapsLocked))
+	_, err := creator.Prctl(unix.PR_SET_SECUREBITS, keepCapsLocked)
+	Expect(err).NotTo(HaveOccurred(), "PR_SET_SECUREBITS with CAP_SETPCAP")
 	harness.Got(creator.Prctl(unix.PR_CAPBSET_DROP, unix.CAP_NET_RAW, 0, 0, 0))
 	bits, bounding := look(unmapped(ctx, creator))
 	plainBits, plainBounding := look(creator.Fork(ctx))

@@ -35,7 +35,7 @@ var _ = claim.It(claim.Claim{
 	ID:       "network/ipvlan-children-share-the-parent-mac",
 	Text:     "ipvlan children have the parent's MAC address and are told apart by IP address.",
 	Source:   claim.Sources{claim.Man("ip-link(8)", "IPVLAN"), claim.Doc("kernel ipvlan", "")},
-	Needs:    claim.Needs{claim.Veth, ipvlanNeed, macvlanNeed},
+	Needs:    claim.Needs{claim.Wired, ipvlanNeed, macvlanNeed},
 	Contrast: "macvlan children have different MACs",
 	Try:      "ip link add v0 type veth peer name v1; ip link add ip0 link v0 type ipvlan mode l2; ip link add mv0 link v1 type macvlan mode bridge; for p in v0/ip0 v1/mv0; do test $(cat /sys/class/net/${p%/*}/address) = $(cat /sys/class/net/${p#*/}/address) && echo same || echo other; done",
 	Shows:    "same\nother",
@@ -60,7 +60,7 @@ var _ = claim.It(claim.Claim{
 	ID:       "network/ipvlan-l3-mode-passes-no-broadcast",
 	Text:     "In l3 mode ipvlan children get no broadcast or ARP and are reached by routing only.",
 	Source:   claim.Sources{claim.Man("ip-link(8)", "IPVLAN"), claim.Doc("kernel ipvlan", "")},
-	Needs:    claim.Needs{claim.Veth, ipvlanNeed},
+	Needs:    claim.Needs{claim.Wired, ipvlanNeed},
 	Contrast: "l2 mode passes broadcasts",
 }, func(ctx SpecContext) {
 	l2 := newChildren(ctx, "ipvlan", "l2")
