@@ -104,8 +104,12 @@ func Build(option string) string {
 }
 
 // Load is what gets an option's module into the kernel. installed says whether
-// the module is in the folder of this kernel's modules.
-func Load(option, release string, installed bool) string {
+// the module is in the folder of this kernel's modules, blacklisted whether the
+// kernel's command line keeps it out.
+func Load(option, release string, installed, blacklisted bool) string {
+	if blacklisted {
+		return "boot without " + Module(option) + " in module_blacklist="
+	}
 	if !installed {
 		return "install the modules of this kernel: /lib/modules/" + release + " has no " + Module(option)
 	}

@@ -361,8 +361,9 @@ func (n Need) Judge(err error) (reason, remedy string, offered bool) {
 		}
 	}
 	if len(modules) > 0 {
+		name := advice.Module(modules[0])
 		return fmt.Sprintf("%s is a module that is not loaded and could not be: %v", modules[0], err),
-			advice.Load(modules[0], kernel.ReleaseName(), kernel.ModuleInstalled(advice.Module(modules[0]))), false
+			advice.Load(modules[0], kernel.ReleaseName(), kernel.ModuleInstalled(name), kernel.Blacklisted(name)), false
 	}
 	return strings.Join(built, ", "), remedy, true
 }

@@ -222,6 +222,22 @@ func ModuleInstalled(name string) bool {
 	return err == nil && regexp.MustCompile(`(^|/)`+regexp.QuoteMeta(name)+`\.ko[.a-z]*:`).Match(bytes.ReplaceAll(raw, []byte("-"), []byte("_")))
 }
 
+// Blacklisted says whether the kernel was told at boot never to load the module.
+func Blacklisted(name string) bool {
+	for _, word := range commandLine() {
+		if list, is := strings.CutPrefix(word, "module_blacklist="); is && slices.Contains(strings.Split(list, ","), name) {
+			return true
+		}
+	}
+	return false
+}
+
+// commandLine is what the kernel was booted with, word by word.
+func commandLine() []string {
+	raw, _ := os.ReadFile("/proc/cmdline")
+	return strings.Fields(string(raw))
+}
+
 // ReleaseName is the running kernel's release as uname(2) gives it.
 func ReleaseName() string { return uname().release }
 
@@ -257,8 +273,7 @@ func UserNamespaceObstacle() *advice.Lack {
 // tells.
 func IPv6Obstacle() *advice.Lack {
 	parameter, _ := os.ReadFile("/sys/module/ipv6/parameters/disable")
-	cmdline, _ := os.ReadFile("/proc/cmdline")
-	if strings.TrimSpace(string(parameter)) == "1" || slices.Contains(strings.Fields(string(cmdline)), "ipv6.disable=1") {
+	if strings.TrimSpace(string(parameter)) == "1" || slices.Contains(commandLine(), "ipv6.disable=1") {
 		return &advice.Lack{Why: "ipv6.disable is 1", Mend: advice.IPv6}
 	}
 	return nil
