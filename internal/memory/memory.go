@@ -37,11 +37,18 @@ func (f *File) Share() []string {
 	if err != nil {
 		return nil
 	}
-	return []string{fmt.Sprintf("%s=/proc/%d/fd/%d", f.variable, os.Getpid(), file.Fd())}
+	// The number of this process in the mounted /proc, which may be an outer PID
+	// namespace's.
+	self, err := os.Readlink("/proc/self")
+	if err != nil {
+		return nil
+	}
+	return []string{fmt.Sprintf("%s=/proc/%s/fd/%d", f.variable, self, file.Fd())}
 }
 
 func (f *File) open() (*os.File, error) {
-	if path := os.Getenv(f.variable); path != "" {
+	path := os.Getenv(f.variable)
+	if target, err := os.Readlink(path); err == nil && target == "/memfd:"+f.name+" (deleted)" {
 		if file, err := os.Open(path); err == nil {
 			return file, nil
 		}
