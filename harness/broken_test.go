@@ -54,6 +54,19 @@ var _ = Describe("a sandbox in a namespace that it must have left", func() {
 	})
 })
 
+var _ = Describe("a kernel that oopses", func() {
+	It("makes the spec a failed one that says so", func(ctx SpecContext) {
+		Watch()
+		Expect(stopped(func() { Broken("no reason") })).To(Equal(BrokenPrefix+"no reason"), "contrast: no oops since the spec began")
+		oopses--
+		DeferCleanup(Watch)
+		sb := Start(ctx)
+		Expect(sb.Kill(unix.SIGKILL)).To(Succeed())
+		Expect(stopped(func() { sb.Getpid() })).To(Equal(
+			"the kernel oopsed, its log has the trace; then: getpid in " + sb.name + ": its process has ended"))
+	})
+})
+
 var _ = Describe("each way of going wrong ends the spec as broken", func() {
 	It("says so when a probe panics", func(ctx SpecContext) {
 		agent := Start(ctx).Agent(ctx)

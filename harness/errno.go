@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"bulkhead/harness/probe"
+	"bulkhead/internal/kernel"
 )
 
 // Error is a system call that a sandbox made and that failed. It unwraps to
@@ -88,12 +89,22 @@ var stop = func(message string) { ginkgo.Fail(message, 2) }
 // onCleanup registers what ends with the spec; benchmarks end it themselves.
 var onCleanup = func(end func() error) { ginkgo.DeferCleanup(end) }
 
+// oopses is how often the kernel had oopsed when the spec began.
+var oopses = kernel.Oopses()
+
+// Watch begins a spec: an oops from here on is the kernel's failure in it.
+func Watch() { oopses = kernel.Oopses() }
+
 // Broken ends the spec as broken: the suite could not tell. Where a sandbox is in
-// a namespace that it must have left the kernel is at fault, and the spec has
-// failed.
+// a namespace that it must have left, or the kernel has oopsed, the kernel is at
+// fault, and the spec has failed.
 func Broken(format string, args ...any) {
 	message := fmt.Sprintf(format, args...)
-	if why := Stayed(); why != "" {
+	why := Stayed()
+	if why == "" && kernel.Oopses() > oopses {
+		why = "the kernel oopsed, its log has the trace"
+	}
+	if why != "" {
 		stop(why + "; then: " + message)
 		return
 	}

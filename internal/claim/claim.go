@@ -12,6 +12,7 @@ import (
 
 	"github.com/onsi/ginkgo/v2"
 
+	"bulkhead/harness"
 	"bulkhead/internal/report"
 )
 
@@ -135,6 +136,7 @@ func It(c Claim, body func(ctx ginkgo.SpecContext)) bool {
 			declined = c.ID
 			return
 		}
+		harness.Watch()
 		c.Needs.Check(ctx)
 		body(ctx)
 	})

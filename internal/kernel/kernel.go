@@ -238,6 +238,19 @@ func commandLine() []string {
 	return strings.Fields(string(raw))
 }
 
+// taintDie is TAINT_DIE: the kernel has oopsed or hit a BUG.
+const taintDie = 1 << 7
+
+// Oopses is how often the kernel has oopsed, of which one before 6.2 says no more
+// than that it has: 1.
+func Oopses() int {
+	if count, err := strconv.Atoi(firstLine("/sys/kernel/oops_count")); err == nil {
+		return count
+	}
+	taint, _ := strconv.Atoi(firstLine("/proc/sys/kernel/tainted"))
+	return taint & taintDie / taintDie
+}
+
 // ReleaseName is the running kernel's release as uname(2) gives it.
 func ReleaseName() string { return uname().release }
 
