@@ -94,8 +94,16 @@ func Close() {
 // specs do, without owning the user namespace of it.
 func Privileged() bool { return len(kernel.Lacking()) == 0 }
 
-// stageFlags are the namespaces that a stage has of its own.
-var stageFlags = namespace.Flags(namespace.Mount, namespace.PID, namespace.Network, namespace.UTS, namespace.IPC)
+// stageFlags are the namespaces that a stage has of its own. A kernel built
+// without System V IPC and without POSIX message queues has no IPC namespaces, and
+// nothing to put into them.
+var stageFlags = func() uintptr {
+	flags := namespace.Flags(namespace.Mount, namespace.PID, namespace.Network, namespace.UTS)
+	if kernel.HasIPC() {
+		flags |= namespace.IPC.Flag
+	}
+	return flags
+}()
 
 func newStage() (*Stage, error) {
 	attr := &syscall.SysProcAttr{Cloneflags: stageFlags}
@@ -113,7 +121,7 @@ func newStage() (*Stage, error) {
 		if refused := refusedNamespace(attr); refused != nil {
 			err = refused
 		}
-		return nil, fmt.Errorf("start the stage in new mount, pid, net, uts and ipc namespaces: %w", err)
+		return nil, fmt.Errorf("start the stage in new namespaces: %w", err)
 	}
 	if err := s.prepare(); err != nil {
 		s.close()

@@ -220,13 +220,13 @@ func (needs Needs) Check(ctx context.Context) {
 			harness.Broken("set up the stage: %v", err)
 		}
 		if harness.Privileged() {
-			needs.blame(err)
+			option := needs.blame(err)
 			if errors.Is(err, unix.ENOSPC) {
 				if limit := kernel.NamespaceLimit(); limit != nil {
 					skip(fmt.Sprintf("%v: %s", err, limit.Why), limit.Mend)
 				}
 			}
-			harness.Broken("set up the stage: %v", errors.Join(append([]error{fmt.Errorf("%w%s", err, taskLimit())}, confinements()...)...))
+			harness.Broken("set up the stage: %v", errors.Join(append([]error{fmt.Errorf("%w%s%s", err, option, taskLimit())}, confinements()...)...))
 		}
 		lack := noStage(err)
 		skip("needs root, or user namespaces for ordinary users: "+lack.Why, lack.Mend+"; or "+advice.NotRoot)
@@ -293,17 +293,26 @@ func noStage(err error) *advice.Lack {
 	return &advice.Lack{Why: err.Error(), Mend: advice.OfNamespace}
 }
 
-// blame fails the spec when there is no stage because the kernel refuses the
-// type of namespace that the claim is about.
-func (needs Needs) blame(stage error) {
+// blame ends the spec when there is no stage because the kernel refuses the type
+// of namespace that the claim is about: as failed when the kernel says that it
+// offers it, or as skipped. For another claim it says, to go behind an error, what
+// the kernel lacks.
+func (needs Needs) blame(stage error) string {
 	var refused *harness.RefusedNamespace
 	if !errors.As(stage, &refused) || kernel.SeccompFiltered() {
-		return
+		return ""
 	}
 	about := Namespace(refused.Type)
-	if reason, _, offered := about.Judge(refused); offered && needs.has(about.Name) {
+	reason, remedy, offered := about.Judge(refused)
+	switch {
+	case offered && needs.has(about.Name):
 		ginkgo.Fail(fmt.Sprintf("%s, yet the kernel refuses it: %v", reason, refused), 2)
+	case !offered && needs.has(about.Name):
+		skip(reason, remedy)
+	case !offered:
+		return fmt.Sprintf("; %s: %s", reason, remedy)
 	}
+	return ""
 }
 
 // has says whether one of the needs is called name.

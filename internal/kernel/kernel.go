@@ -238,6 +238,13 @@ func commandLine() []string {
 	return strings.Fields(string(raw))
 }
 
+// HasIPC says whether the kernel has System V IPC or POSIX message queues.
+func HasIPC() bool {
+	_, err := os.Stat("/proc/sysvipc")
+	filesystems, _ := os.ReadFile("/proc/filesystems")
+	return err == nil || strings.Contains(string(filesystems), "\tmqueue\n")
+}
+
 // taintDie is TAINT_DIE: the kernel has oopsed or hit a BUG.
 const taintDie = 1 << 7
 

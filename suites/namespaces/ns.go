@@ -265,6 +265,7 @@ var _ = claim.It(claim.Claim{
 	ID:       "ns/fork-inherits-all",
 	Text:     "A plain fork leaves the child in all of its parent's namespaces.",
 	Source:   claim.Sources{claim.Man("clone(2)", "CLONE_NEW* entries"), claim.Man("user_namespaces(7)", "")},
+	Needs:    claim.Needs{claim.Namespace(namespace.UTS), claim.Namespace(namespace.IPC)},
 	Contrast: "a child that unshares differs",
 	Try:      "ls /proc/self/ns | while read t; do test $(readlink /proc/self/ns/$t) = $(readlink /proc/$$/ns/$t) || echo $t differs; done; unshare --uts sh -c 'readlink /proc/self/ns/uts'; readlink /proc/self/ns/uts",
 	Shows:    "uts:[<own>]\nuts:[<host>]",

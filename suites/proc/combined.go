@@ -66,7 +66,7 @@ var _ = claim.It(claim.Claim{
 	ID:       "combined/part1-command-leaves-other-namespaces-shared",
 	Text:     "The article's container, called fully isolated there, still shares cgroup, ipc, time, user and uts namespaces with the host.",
 	Source:   claim.Sources{claim.Article("Using the unshare User-space Tool")},
-	Needs:    claim.Needs{claim.Namespace(namespace.PID), claim.Namespace(namespace.Network)},
+	Needs:    claim.Needs{claim.Namespace(namespace.PID), claim.Namespace(namespace.Network), claim.Namespace(namespace.IPC), claim.Namespace(namespace.User)},
 	Contrast: "mnt, net and pid differ",
 	Try:      "for t in uts ipc user net pid mnt; do readlink /proc/self/ns/$t; done; unshare --pid --mount --net -f sh -c 'for t in uts ipc user net pid mnt; do readlink /proc/self/ns/$t; done'",
 	Shows:    "uts:[<uts>]\nipc:[<ipc>]\nuser:[<user>]\nnet:[<net>]\npid:[<pid>]\nmnt:[<mnt>]\nuts:[<uts>]\nipc:[<ipc>]\nuser:[<user>]\nnet:[<own net>]\npid:[<own pid>]\nmnt:[<own mnt>]",
