@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -26,7 +27,7 @@ func TestEveryNeedHasItsAdvice(t *testing.T) {
 	for _, c := range claim.All() {
 		for _, n := range c.Needs {
 			needs[n.Name] = true
-			for _, o := range n.Options {
+			for _, o := range slices.Concat(n.Options, n.Built) {
 				options[o] = true
 				if _, ok := advice.Options[o]; !ok {
 					t.Errorf("%s needs %s, which advice.Options does not have", c.ID, o)

@@ -30,6 +30,9 @@ type Need struct {
 	// loaded, and Try failed, the kernel refuses what it says it offers: the
 	// claim fails.
 	Options []string
+	// Built are options without which it cannot be there, and with which it is
+	// still the machine's to decide.
+	Built []string
 	// Since is the first release that has it, as "5.12".
 	Since string
 }
@@ -327,6 +330,11 @@ func (n Need) Judge(err error) (reason, remedy string, offered bool) {
 	var lack *advice.Lack
 	if errors.As(err, &lack) {
 		return err.Error(), lack.Mend, false
+	}
+	for _, o := range n.Built {
+		if v, known := kernel.LoadConfig().Option(o); known && v == "" {
+			return o + " is not set", advice.Build(o), false
+		}
 	}
 	remedy = strings.ReplaceAll(advice.Needs[n.Name], advice.Cgroup2, kernel.Cgroup2Mount())
 	if errors.Is(err, unix.ENOSPC) {

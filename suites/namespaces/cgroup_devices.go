@@ -19,11 +19,9 @@ import (
 var devicesV1 = claim.Need{
 	Name: "the devices controller of cgroup v1",
 	Try: func(context.Context) error {
-		if lack := notBuilt("devices"); lack != nil {
-			return lack
-		}
 		return usable(hierarchy("devices"), "cgroup v1 hierarchy with the devices controller")
 	},
+	Built: []string{"CONFIG_CGROUP_DEVICE"},
 }
 
 // deviceNodes is that the suite may make and open devices: a container that it

@@ -17,9 +17,7 @@ import (
 
 	"bulkhead/harness"
 	"bulkhead/harness/namespace"
-	"bulkhead/internal/advice"
 	"bulkhead/internal/claim"
-	"bulkhead/internal/kernel"
 	"bulkhead/internal/machine"
 )
 
@@ -228,9 +226,6 @@ func controllerRoot(name string) (root string, v1 bool, err error) {
 	}
 	enabled, err := os.ReadFile(filepath.Join(root, "cgroup.subtree_control"))
 	if err == nil && !slices.Contains(strings.Fields(string(enabled)), name) {
-		if lack := notBuilt(name); lack != nil {
-			return "", false, lack
-		}
 		err = fmt.Errorf("the %s controller is in no v1 hierarchy and not enabled in %s/cgroup.subtree_control", name, root)
 	}
 	return root, false, err
@@ -238,17 +233,7 @@ func controllerRoot(name string) (root string, v1 bool, err error) {
 
 // controllerOptions are the kernel options of controllers.
 var controllerOptions = map[string]string{
-	"cpu": "CONFIG_CGROUP_SCHED", "cpuset": "CONFIG_CPUSETS", "devices": "CONFIG_CGROUP_DEVICE", "memory": "CONFIG_MEMCG", "pids": "CONFIG_CGROUP_PIDS",
-}
-
-// notBuilt is that the kernel was built without a controller; nil where it was not,
-// or nothing tells.
-func notBuilt(controller string) error {
-	option := controllerOptions[controller]
-	if value, known := kernel.LoadConfig().Option(option); known && value == "" {
-		return &advice.Lack{Why: option + " is not set", Mend: advice.Build(option)}
-	}
-	return nil
+	"cpu": "CONFIG_CGROUP_SCHED", "cpuset": "CONFIG_CPUSETS", "memory": "CONFIG_MEMCG", "pids": "CONFIG_CGROUP_PIDS",
 }
 
 // controller is a resource controller that cgroups made at the top have.
@@ -262,6 +247,7 @@ func controller(name string) claim.Need {
 			}
 			return usable(root, name+" hierarchy")
 		},
+		Built: []string{controllerOptions[name]},
 	}
 }
 

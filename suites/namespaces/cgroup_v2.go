@@ -230,13 +230,11 @@ func spareController(what string, names ...string) claim.Need {
 		Name: "a v2 controller " + what,
 		Try: func(context.Context) error {
 			if pick(names) == "" {
-				if lack := notBuilt("memory"); lack != nil && slices.Contains(names, "memory") {
-					return lack
-				}
 				return fmt.Errorf("none of %s is enabled in %s/cgroup.subtree_control", strings.Join(names, ", "), hierarchy(""))
 			}
 			return nil
 		},
+		Built: []string{"CONFIG_MEMCG"},
 	}
 }
 
