@@ -156,23 +156,22 @@ func shed() {
 		return
 	}
 	var here byte
-	stack := uint64(address(unsafe.Slice(&here, 1)))
+	stack := uint64(uintptr(unsafe.Pointer(&here)))
+	// program is the end of the last mapping with a name: the variables of the
+	// program are behind it, without one.
 	var program uint64
-	for _, line := range strings.Split(string(maps), "\n") {
-		var start, end, offset uint64
-		var mode, device, file string
-		var inode uint64
-		n, _ := fmt.Sscanf(line, "%x-%x %s %x %s %d %s", &start, &end, &mode, &offset, &device, &inode, &file)
-		// The program with its variables, the shared memory, [stack] and [vdso]
-		// stay.
-		if n == 7 || start == program {
+	for line := range strings.Lines(string(maps)) {
+		var start, end uint64
+		if n, _ := fmt.Sscanf(line, "%x-%x", &start, &end); n != 2 {
+			continue
+		}
+		switch named := len(strings.Fields(line)) > 5; {
+		case named || start == program:
 			program = end
-			continue
+		case start <= stack && stack < end:
+		default:
+			_, _, _ = unix.Syscall(unix.SYS_MADVISE, uintptr(start), uintptr(end-start), unix.MADV_DONTFORK)
 		}
-		if n != 6 || stack >= start && stack < end {
-			continue
-		}
-		_, _, _ = unix.Syscall(unix.SYS_MADVISE, uintptr(start), uintptr(end-start), unix.MADV_DONTFORK)
 	}
 }
 

@@ -538,10 +538,15 @@ var SendFrame = New("net.SendFrame", func(f Frame) (None, error) {
 			return err
 		}
 		defer unix.Close(fd)
-		if err := unix.Sendto(fd, f.Data, 0, &unix.SockaddrLinklayer{Ifindex: l.Attrs().Index, Halen: 6}); err != nil {
+		sent := unix.Sendto(fd, f.Data, 0, &unix.SockaddrLinklayer{Ifindex: l.Attrs().Index, Halen: 6})
+		if sent != nil && !errors.Is(sent, unix.ENOBUFS) {
+			return sent
+		}
+		// Behind one that was dropped, too: what filled the queue is through then.
+		if err := p.outrun(); err != nil {
 			return err
 		}
-		return p.outrun()
+		return sent
 	})
 })
 

@@ -154,6 +154,13 @@ var (
 		if _, err := probe.AddLink.Try(agent, probe.Link{Kind: "veth", Name: "need0", Peer: "need1", PeerPID: far.PID()}); err != nil {
 			return err
 		}
+		links, err := probe.Links.Try(agent, probe.None{})
+		if err != nil {
+			return err
+		}
+		if _, here := probe.Find(links, "need1"); here {
+			return errors.New("the end for another network namespace was made in the maker's own")
+		}
 		_, err = probe.MoveLink.Try(agent, probe.Move{Name: "need0", PID: far.PID()})
 		return err
 	})

@@ -254,8 +254,10 @@ func Oopses() int {
 	if count, err := strconv.Atoi(firstLine("/sys/kernel/oops_count")); err == nil {
 		return count
 	}
-	taint, _ := strconv.Atoi(firstLine("/proc/sys/kernel/tainted"))
-	return taint & taintDie / taintDie
+	if taint, _ := strconv.Atoi(firstLine("/proc/sys/kernel/tainted")); taint&taintDie != 0 {
+		return 1
+	}
+	return 0
 }
 
 // ReleaseName is the running kernel's release as uname(2) gives it.

@@ -1,6 +1,6 @@
-// Package memory keeps contents that every process of a run needs in memory
-// files, made once by the first and found by the others through their
-// environment. It refuses to know what the contents are.
+// Package memory keeps contents in memory files, which no crash leaves behind, and
+// lets every process of a run find those that the first has made. It refuses to
+// know what the contents are.
 package memory
 
 import (
@@ -57,19 +57,24 @@ func (f *File) open() (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
+	return Create(f.name, content)
+}
+
+// Create makes a memory file, which may be executed.
+func Create(name string, content []byte) (*os.File, error) {
 	// Where vm.memfd_noexec is set an executable memory file has to be asked
 	// for; kernels before 6.3 do not know the flag.
-	fd, err := unix.MemfdCreate(f.name, unix.MFD_CLOEXEC|unix.MFD_EXEC)
+	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC|unix.MFD_EXEC)
 	if errors.Is(err, unix.EINVAL) {
-		fd, err = unix.MemfdCreate(f.name, unix.MFD_CLOEXEC)
+		fd, err = unix.MemfdCreate(name, unix.MFD_CLOEXEC)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("memfd_create for %s: %w", f.name, err)
+		return nil, fmt.Errorf("memfd_create for %s: %w", name, err)
 	}
-	file := os.NewFile(uintptr(fd), f.name)
+	file := os.NewFile(uintptr(fd), name)
 	if _, err := file.Write(content); err != nil {
 		file.Close()
-		return nil, fmt.Errorf("write %s to memory: %w", f.name, err)
+		return nil, fmt.Errorf("write %s to memory: %w", name, err)
 	}
 	return file, nil
 }

@@ -131,7 +131,7 @@ func DefaultProcs() int {
 var shared = sync.OnceValue(func() []string { return append(harness.Program.Share(), fixtures.Image.Share()...) })
 
 func newController(o Options) *controller {
-	// Meanwhile others look at the machine.
+	// While the caller looks at the machine.
 	go shared()
 	if o.Procs <= 0 {
 		o.Procs = DefaultProcs()

@@ -16,6 +16,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"bulkhead/internal/memory"
+
 	"bulkhead/internal/vm/guest"
 )
 
@@ -141,12 +143,12 @@ func start(s spec) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	image, err := memoryFile("kernel", s.kernel.Image)
+	image, err := memory.Create("bulkhead-kernel", s.kernel.Image)
 	if err != nil {
 		return nil, err
 	}
 	defer image.Close()
-	initrd, err := memoryFile("initramfs", s.initramfs)
+	initrd, err := memory.Create("bulkhead-initramfs", s.initramfs)
 	if err != nil {
 		return nil, err
 	}
@@ -212,20 +214,6 @@ func (p *process) launch(argv []string, terminal bool, files ...*os.File) error 
 func (p *process) stop() {
 	p.lifeline.Close()
 	<-p.ended
-}
-
-// memoryFile is a file that no crash can leave behind.
-func memoryFile(name string, content []byte) (*os.File, error) {
-	fd, err := unix.MemfdCreate("bulkhead-"+name, unix.MFD_CLOEXEC)
-	if err != nil {
-		return nil, fmt.Errorf("memfd_create: %w", err)
-	}
-	file := os.NewFile(uintptr(fd), name)
-	if _, err := file.Write(content); err != nil {
-		file.Close()
-		return nil, fmt.Errorf("write the %s to memory: %w", name, err)
-	}
-	return file, nil
 }
 
 // tail keeps the end of what is written to it.
@@ -329,7 +317,7 @@ func trial(ctx context.Context, accel string, patience time.Duration) error {
 	if err != nil {
 		return err
 	}
-	rom, err := memoryFile("trial", trialROM())
+	rom, err := memory.Create("bulkhead-trial", trialROM())
 	if err != nil {
 		return err
 	}

@@ -331,10 +331,13 @@ var _ = claim.It(claim.Claim{
 	harness.Must(sb.CreateFile(fresh+"/script", "#!"+tiny.Dir+"/bin/true\n"))
 	harness.Must(sb.Chmod(fresh+"/script", 0o755))
 	_, script := sb.Run(ctx, fresh+"/script")
-	claim.Evidence("a bind mount remounted noexec: %v; a script on a new noexec mount: %v; without: status %d", err, script, plain.Status.ExitStatus())
+	harness.Must(sb.Bind("none", fresh, unix.MS_REMOUNT))
+	runs := harness.Got(sb.Run(ctx, fresh+"/script"))
+	claim.Evidence("a bind mount remounted noexec: %v; a script on a new noexec mount: %v; without: status %d and %d", err, script, plain.Status.ExitStatus(), runs.Status.ExitStatus())
 	Expect(err).To(harness.FailWith(unix.EACCES), "executing a program on a bind mount remounted noexec")
 	Expect(script).To(harness.FailWith(unix.EACCES), "executing a script on a new noexec mount")
 	Expect(plain.Status.ExitStatus()).To(Equal(0), "contrast: without the flag")
+	Expect(runs.Status.ExitStatus()).To(Equal(0), "contrast: the script without the flag")
 })
 
 var _ = claim.It(claim.Claim{

@@ -1,6 +1,9 @@
 package namespaces
 
 import (
+	"context"
+	"fmt"
+
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	"golang.org/x/sys/unix"
@@ -63,11 +66,22 @@ var lockedFlags = []struct {
 	{"nodiratime", unix.MS_NODIRATIME | unix.MS_RELATIME, unix.MS_RELATIME, unix.MS_NODIRATIME | unix.MS_RELATIME | unix.MS_RDONLY},
 }
 
+// remountNeed is that a mount can be given each of the flags by itself.
+var remountNeed = claim.Feature("settings of one mount", "2.6.26", nil, func(ctx context.Context) error {
+	sb := harness.Start(ctx, harness.New(namespace.Mount))
+	for _, f := range lockedFlags {
+		if err := sb.Bind("none", mountTmpfs(sb, 0), unix.MS_REMOUNT|f.set); err != nil {
+			return fmt.Errorf("%s: %w", f.name, err)
+		}
+	}
+	return nil
+})
+
 var _ = claim.It(claim.Claim{
 	ID:       "mount/ro-flag-locked-in-userns",
 	Text:     "The read-only, nosuid, nodev, noexec and atime settings of inherited mounts cannot be changed in a less privileged namespace (EPERM), nor those of their bind mounts.",
 	Source:   claim.Sources{claim.Man("mount_namespaces(7)", "Restrictions [5]"), claim.Man("mount(2)", "ERRORS")},
-	Needs:    claim.Needs{mountNeed, userNeed},
+	Needs:    claim.Needs{mountNeed, userNeed, remountNeed},
 	Contrast: "keeping them with a stricter setting, or a same-userns copy, succeeds",
 	Core:     true,
 	Try:      "mount -o remount,ro /mnt; unshare --user --map-root-user --mount mount -o remount,bind,rw /mnt; unshare --mount mount -o remount,bind,rw /mnt && echo changed",
@@ -78,7 +92,7 @@ var _ = claim.It(claim.Claim{
 	dirs := map[string]string{}
 	for _, f := range lockedFlags {
 		dirs[f.name] = mountTmpfs(host, 0)
-		Expect(host.Bind("none", dirs[f.name], unix.MS_REMOUNT|f.set)).To(Succeed(), "remounting with the %s setting", f.name)
+		harness.Must(host.Bind("none", dirs[f.name], unix.MS_REMOUNT|f.set))
 	}
 	less := harness.Start(ctx, harness.Under(host), harness.New(namespace.User, namespace.Mount))
 	same := harness.Start(ctx, harness.Under(host), harness.New(namespace.Mount))

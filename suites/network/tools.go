@@ -246,9 +246,10 @@ func (h *Host) transmitOn(link string, f []byte) {
 		return err
 	}
 	err := send()
-	// A busy machine's queues may be full for a moment.
-	for end := time.Now().Add(linkTime); errors.Is(err, unix.ENOBUFS) && time.Now().Before(end); err = send() {
-		time.Sleep(pollTime)
+	// A busy machine's queues may be full for a moment; each try waits until what
+	// was in them is through.
+	for end := time.Now().Add(linkTime); errors.Is(err, unix.ENOBUFS) && time.Now().Before(end); {
+		err = send()
 	}
 	if errors.Is(err, unix.ENOBUFS) {
 		Fail(fmt.Sprintf("%s of %s takes no frame for %s: %v", link, h.Name, net.HardwareAddr(f[:6]), err))

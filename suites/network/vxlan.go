@@ -65,11 +65,11 @@ var _ = claim.It(claim.Claim{
 	h2.Address("under0", "192.0.2.2/24")
 	// Nobody is at host1's default endpoint: only what it learned from host2's
 	// request leads its reply back.
-	tunnel := func(name, net string, id int, nolearning bool) {
+	tunnel := func(name, subnet string, id int, nolearning bool) {
 		probe.AddLink.In(h1.Agent, probe.Link{Kind: "vxlan", Name: name, ID: id, Local: "192.0.2.1", Remote: "192.0.2.3", Port: 4789, NoLearning: nolearning})
 		probe.AddLink.In(h2.Agent, probe.Link{Kind: "vxlan", Name: name, ID: id, Local: "192.0.2.2", Remote: "192.0.2.1", Port: 4789})
-		h1.Address(name, net+".1/24")
-		h2.Address(name, net+".2/24")
+		h1.Address(name, subnet+".1/24")
+		h2.Address(name, subnet+".2/24")
 		probe.Raise.In(h1.Agent, name)
 		probe.Raise.In(h2.Agent, name)
 	}
