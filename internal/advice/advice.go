@@ -100,12 +100,16 @@ func Module(option string) string {
 	return strings.ToLower(strings.TrimPrefix(option, "CONFIG_"))
 }
 
-// Build is the kernel that has the option.
-func Build(option string) string {
-	if o, ok := Options[option]; ok {
-		return "a kernel built with " + option + " (" + o.Menu + ")"
+// Build is the kernel that has the options.
+func Build(options ...string) string {
+	var all []string
+	for _, name := range options {
+		if o, ok := Options[name]; ok {
+			name += " (" + o.Menu + ")"
+		}
+		all = append(all, name)
 	}
-	return "a kernel built with " + option
+	return "a kernel built with " + strings.Join(all, ", ")
 }
 
 // Load is what gets an option's module into the kernel. installed says whether

@@ -58,6 +58,29 @@ func TestAnOptionThatIsOffIsNamedWithItsMenu(t *testing.T) {
 	}
 }
 
+// TestAllOptionsThatAreOffAreNamed: who builds a kernel wants to do it once.
+func TestAllOptionsThatAreOffAreNamed(t *testing.T) {
+	configured(t, "CONFIG_NET_NS=y", "CONFIG_BRIDGE=m", "# CONFIG_VETH is not set", "# CONFIG_VXLAN is not set", "# CONFIG_MEMCG is not set")
+	first := Need{Name: "a wire", Options: []string{"CONFIG_NET_NS", "CONFIG_VETH"}}
+	reason, remedy, offered := first.Judge(unix.EOPNOTSUPP,
+		Need{Name: "a bridge", Options: []string{"CONFIG_BRIDGE"}},
+		Need{Name: "a tunnel", Options: []string{"CONFIG_VXLAN", "CONFIG_VETH"}},
+		Need{Name: "a controller", Built: []string{"CONFIG_MEMCG"}},
+		Need{Name: "a thing to come", Options: []string{"CONFIG_TO_COME"}, Since: "99.0"},
+	)
+	if offered || reason != "CONFIG_MEMCG, CONFIG_VETH, CONFIG_VXLAN are not set" {
+		t.Errorf("%q, offered %v", reason, offered)
+	}
+	if want := advice.Build("CONFIG_MEMCG", "CONFIG_VETH", "CONFIG_VXLAN"); remedy != want || strings.Count(remedy, " > ") < 5 {
+		t.Errorf("mended by %q, not %q", remedy, want)
+	}
+	// The others say nothing of a need that lacks something else.
+	reason, _, _ = Need{Name: "a thing to come", Since: "99.0"}.Judge(unix.EOPNOTSUPP, first)
+	if !strings.HasSuffix(reason, " < 99.0 (a thing to come)") {
+		t.Errorf("%q", reason)
+	}
+}
+
 func TestAModuleThatIsNotLoadedIsNamed(t *testing.T) {
 	for option, about := range advice.Options {
 		if about.Module == "" || kernel.ModuleLoaded(about.Module) {

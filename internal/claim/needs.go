@@ -241,7 +241,7 @@ func (needs Needs) Check(ctx context.Context) {
 		lack := noStage(err)
 		skip("needs root, or user namespaces for ordinary users: "+lack.Why, lack.Mend+"; or "+advice.NotRoot)
 	}
-	for _, n := range needs {
+	for i, n := range needs {
 		if met.holds(n) {
 			continue
 		}
@@ -266,7 +266,7 @@ func (needs Needs) Check(ctx context.Context) {
 		if why := harness.Stayed(); why != "" {
 			ginkgo.Fail(fmt.Sprintf("%s; then: %s: %v", why, n.Name, err), 1)
 		}
-		reason, remedy, offered := n.Judge(err)
+		reason, remedy, offered := n.Judge(err, needs[i+1:]...)
 		if offered {
 			ginkgo.Fail(fmt.Sprintf("%s: %s, yet the kernel refuses it: %v", n.Name, reason, err), 1)
 		}
@@ -330,18 +330,45 @@ func (needs Needs) has(name string) bool {
 	return slices.ContainsFunc(needs, func(n Need) bool { return n.Name == name })
 }
 
+// unset are those of the options that the kernel's configuration does not have.
+func unset(options []string) (missing []string) {
+	for _, o := range options {
+		if v, known := kernel.LoadConfig().Option(o); known && v == "" {
+			missing = append(missing, o)
+		}
+	}
+	return missing
+}
+
+// lacking says that the options are not set, and with them those of the other
+// needs that are not set either: who builds a kernel for a claim wants to know
+// all of them.
+func lacking(options []string, others Needs) (reason, remedy string) {
+	for _, n := range others {
+		if n.Since == "" || kernel.AtLeastString(n.Since) {
+			options = append(options, append(unset(n.Built), unset(n.Options)...)...)
+		}
+	}
+	slices.Sort(options)
+	options = slices.Compact(options)
+	verb := " is not set"
+	if len(options) > 1 {
+		verb = " are not set"
+	}
+	return strings.Join(options, ", ") + verb, advice.Build(options...)
+}
+
 // Judge tells a feature that is not offered from one that is refused although
 // the kernel's own configuration, or its release, has it. err is what
-// trying it gave.
-func (n Need) Judge(err error) (reason, remedy string, offered bool) {
+// trying it gave, others are the needs that were not tried because of that.
+func (n Need) Judge(err error, others ...Need) (reason, remedy string, offered bool) {
 	var lack *advice.Lack
 	if errors.As(err, &lack) {
 		return err.Error(), lack.Mend, false
 	}
-	for _, o := range n.Built {
-		if v, known := kernel.LoadConfig().Option(o); known && v == "" {
-			return o + " is not set", advice.Build(o), false
-		}
+	if missing := unset(n.Built); len(missing) > 0 {
+		reason, remedy = lacking(append(missing, unset(n.Options)...), others)
+		return reason, remedy, false
 	}
 	remedy = strings.ReplaceAll(advice.Needs[n.Name], advice.Cgroup2, kernel.Cgroup2Mount())
 	if errors.Is(err, unix.ENOSPC) {
@@ -362,26 +389,24 @@ func (n Need) Judge(err error) (reason, remedy string, offered bool) {
 	}
 	config := kernel.LoadConfig()
 	if !config.Known() {
-		var builds []string
-		for _, o := range n.Options {
-			builds = append(builds, advice.Build(o))
-		}
-		return fmt.Sprintf("%s: %v (the kernel's configuration cannot be read)", n.Name, err), strings.Join(builds, ", "), false
+		return fmt.Sprintf("%s: %v (the kernel's configuration cannot be read)", n.Name, err), advice.Build(n.Options...), false
 	}
 	// One that is not set is why, whatever the others are.
+	if missing := unset(n.Options); len(missing) > 0 {
+		reason, remedy = lacking(missing, others)
+		return reason, remedy, false
+	}
 	var built, modules []string
 	for _, o := range n.Options {
 		switch v, _ := config.Option(o); v {
 		case "y":
 			built = append(built, o+"=y")
-		case "m":
+		default:
 			if kernel.ModuleLoaded(advice.Module(o)) {
 				built = append(built, o+"=m and loaded")
 			} else {
 				modules = append(modules, o)
 			}
-		default:
-			return o + " is not set", advice.Build(o), false
 		}
 	}
 	if len(modules) > 0 {

@@ -332,14 +332,28 @@ func Confinements() (all []advice.Confinement) {
 	if SeccompFiltered() {
 		all = append(all, advice.Seccomp)
 	}
-	label := strings.TrimRight(firstLine("/proc/self/attr/current"), "\x00")
-	switch {
-	case strings.HasSuffix(label, " (enforce)"):
-		all = append(all, advice.AppArmor)
-	case strings.Contains(label, ":container_t:"):
-		all = append(all, advice.SELinux)
+	if c, ok := labelled(firstLine("/proc/self/attr/current")); ok {
+		all = append(all, c)
 	}
 	return all
+}
+
+// labelled is the confinement of a process with the security label, as
+// "docker-default (enforce)" of AppArmor and
+// "system_u:system_r:container_t:s0:c1,c2" of SELinux. The domains of containers
+// are named by container-selinux; container_runtime_t is the runtime's own.
+func labelled(label string) (advice.Confinement, bool) {
+	label = strings.TrimRight(label, "\x00")
+	if strings.HasSuffix(label, " (enforce)") {
+		return advice.AppArmor, true
+	}
+	if fields := strings.Split(label, ":"); len(fields) >= 3 {
+		domain := fields[2]
+		if domain == "svirt_lxc_net_t" || strings.HasPrefix(domain, "container_") && domain != "container_runtime_t" {
+			return advice.SELinux, true
+		}
+	}
+	return advice.Confinement{}, false
 }
 
 // Cgroup2Mount is where cgroup v2 is mounted, or would be.
