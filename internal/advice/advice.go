@@ -3,7 +3,10 @@
 // refuses to look at the machine.
 package advice
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // Lack is an error that says what would mend it.
 type Lack struct{ Why, Mend string }
@@ -20,6 +23,8 @@ type Option struct {
 }
 
 const (
+	menuSeparator = " > "
+
 	general   = "General setup > "
 	cgroups   = general + "Control Group support > "
 	spaces    = general + "Namespaces support > "
@@ -76,6 +81,8 @@ var Options = map[string]Option{
 	"CONFIG_POSIX_MQUEUE_SYSCTL":            {pseudo + "Sysctl support (/proc/sys)", ""},
 	"CONFIG_PROC_FS":                        {pseudo + "/proc file system support", ""},
 	"CONFIG_SECCOMP_FILTER":                 {"General architecture-dependent options > Enable seccomp to safely execute untrusted bytecode", ""},
+	"CONFIG_SMP":                            {"Processor type and features > Symmetric multi-processing support", ""},
+	"CONFIG_SWAP":                           {"Memory Management options > Support for paging of anonymous memory (swap)", ""},
 	"CONFIG_SYSCTL":                         {pseudo + "Sysctl support (/proc/sys)", ""},
 	"CONFIG_SYSFS":                          {pseudo + "sysfs file system support", ""},
 	"CONFIG_SYSVIPC":                        {general + "System V IPC", ""},
@@ -100,16 +107,33 @@ func Module(option string) string {
 	return strings.ToLower(strings.TrimPrefix(option, "CONFIG_"))
 }
 
-// Build is the kernel that has the options.
+// Build is the kernel that has the options. The menu that they are all in is
+// named once.
 func Build(options ...string) string {
-	var all []string
+	var menus [][]string
 	for _, name := range options {
 		if o, ok := Options[name]; ok {
-			name += " (" + o.Menu + ")"
+			menus = append(menus, strings.Split(o.Menu, menuSeparator))
 		}
-		all = append(all, name)
 	}
-	return "a kernel built with " + strings.Join(all, ", ")
+	text := "a kernel built with " + strings.Join(options, ", ")
+	if len(menus) == 0 {
+		return text
+	}
+	shared := 0
+	for inAll(menus, shared) {
+		shared++
+	}
+	var rest []string
+	for _, m := range menus {
+		rest = append(rest, strings.Join(m[shared:], menuSeparator))
+	}
+	return text + " (" + strings.Join(append(slices.Clone(menus[0][:shared]), strings.Join(slices.Compact(rest), "; ")), menuSeparator) + ")"
+}
+
+// inAll says whether the menus are the same at the depth, and menus still.
+func inAll(menus [][]string, depth int) bool {
+	return !slices.ContainsFunc(menus, func(m []string) bool { return depth >= len(m)-1 || m[depth] != menus[0][depth] })
 }
 
 // Load is what gets an option's module into the kernel. installed says whether
@@ -192,6 +216,7 @@ const Cgroup2 = "{cgroup2}"
 
 const (
 	mountCgroup2 = "mount -t cgroup2 none /sys/fs/cgroup"
+	mountDevices = "mkdir -p /run/devices && mount -t cgroup -o devices none /run/devices"
 	itself       = "run bulkhead on the machine itself, not in a container"
 )
 
@@ -215,8 +240,8 @@ var Needs = map[string]string{
 	"a mounted cgroup hierarchy":                     mountCgroup2,
 	"cgroup v2":                                      mountCgroup2,
 	"cgroup v2 mounted with nsdelegate":              "mount -o remount,nsdelegate " + Cgroup2,
-	"cgroup v1 beside v2":                            "boot with systemd.unified_cgroup_hierarchy=0 systemd.legacy_systemd_cgroup_controller=0",
-	"the devices controller of cgroup v1":            "mount -t cgroup -o devices none /sys/fs/cgroup/devices",
+	"cgroup v1 beside v2":                            mountDevices,
+	"the devices controller of cgroup v1":            mountDevices,
 	"a v2 controller for cgroups below the root":     enable("memory"),
 	"a v2 controller that knows no thread mode":      enable("memory"),
 	"mnt namespaces":                                 "sysctl -w user.max_mnt_namespaces=15000, or, in a container, " + Seccomp.Mend,

@@ -229,6 +229,7 @@ var twoCPUs = claim.Need{
 		}
 		return nil
 	},
+	Built: []string{"CONFIG_SMP"},
 }
 
 var _ = claim.It(claim.Claim{

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"slices"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -18,45 +19,62 @@ import (
 
 const absent = "/bulkhead-missing"
 
-// machineRoot is that the suite's root may change the machine, which root of a
-// container may not.
-var machineRoot = claim.Need{
-	Name: "root that may change the machine",
-	Try: func(ctx context.Context) error {
-		if _, err := harness.Host(ctx).Syscall("swapon(2)", unix.SYS_SWAPON, absent, 0); errors.Is(err, unix.EPERM) {
-			return err
+// machineCalls change nothing for whoever may make them: what they name is not
+// there.
+var machineCalls = []struct {
+	name string
+	nr   uintptr
+	args []any
+	// told is what root hears of the arguments.
+	told unix.Errno
+}{
+	{"swapon(2)", unix.SYS_SWAPON, []any{absent, 0}, unix.ENOENT},
+	{"swapoff(2)", unix.SYS_SWAPOFF, []any{absent}, unix.ENOENT},
+	{"acct(2)", unix.SYS_ACCT, []any{absent}, unix.ENOENT},
+	{"delete_module(2)", unix.SYS_DELETE_MODULE, []any{"bulkhead_missing", unix.O_NONBLOCK}, unix.ENOENT},
+	{"init_module(2)", unix.SYS_INIT_MODULE, []any{[]byte{0}, 0, ""}, unix.ENOEXEC},
+}
+
+var (
+	// machineCallNeed is that the kernel has any of them; swap is the first.
+	machineCallNeed = claim.Feature("swap or another call that changes the machine", "", []string{"CONFIG_SWAP"}, func(ctx context.Context) error {
+		return machineCallsBut(ctx, unix.ENOSYS)
+	})
+	// machineRoot is that the suite's root may make one, which root of a
+	// container may not.
+	machineRoot = claim.Need{
+		Name: "root that may change the machine",
+		Try: func(ctx context.Context) error {
+			return machineCallsBut(ctx, unix.ENOSYS, unix.EPERM)
+		},
+	}
+)
+
+// machineCallsBut is nil when the host gets another answer than these to one of
+// the machineCalls, and the last of the answers otherwise.
+func machineCallsBut(ctx context.Context, answers ...error) (err error) {
+	for _, c := range machineCalls {
+		_, err = harness.Host(ctx).Syscall(c.name, c.nr, c.args...)
+		if !slices.ContainsFunc(answers, func(a error) bool { return errors.Is(err, a) }) {
+			return nil
 		}
-		return nil
-	},
+	}
+	return err
 }
 
 var _ = claim.It(claim.Claim{
 	ID:       "user/machine-wide-calls-refused",
 	Text:     "What changes the whole machine (modules, swap, accounting) is refused to root of a user namespace with EPERM, whatever its arguments.",
 	Source:   claim.Sources{claim.Man("user_namespaces(7)", "Effect of capabilities within a user namespace"), claim.Man("capabilities(7)", "Capabilities list")},
-	Needs:    claim.Needs{claim.Root, machineRoot, userNeed},
+	Needs:    claim.Needs{claim.Root, machineCallNeed, machineRoot, userNeed},
 	Contrast: "the machine's root is told of the arguments",
 	Try:      "unshare --user --map-root-user swapon /missing; swapon /missing",
 	Shows:    "swapon: …\nswapon: cannot open /missing: No such file or directory",
 }, func(ctx SpecContext) {
-	// Each changes nothing for whoever may make it: what it names is not there.
-	calls := []struct {
-		name string
-		nr   uintptr
-		args []any
-		// told is what root hears of the arguments.
-		told unix.Errno
-	}{
-		{"swapon(2)", unix.SYS_SWAPON, []any{absent, 0}, unix.ENOENT},
-		{"swapoff(2)", unix.SYS_SWAPOFF, []any{absent}, unix.ENOENT},
-		{"acct(2)", unix.SYS_ACCT, []any{absent}, unix.ENOENT},
-		{"delete_module(2)", unix.SYS_DELETE_MODULE, []any{"bulkhead_missing", unix.O_NONBLOCK}, unix.ENOENT},
-		{"init_module(2)", unix.SYS_INIT_MODULE, []any{[]byte{0}, 0, ""}, unix.ENOEXEC},
-	}
 	root := harness.Start(ctx)
 	inside := harness.Start(ctx, harness.Under(root), harness.New(namespace.User))
 	told := []string{}
-	for _, c := range calls {
+	for _, c := range machineCalls {
 		_, outside := root.Syscall(c.name, c.nr, c.args...)
 		_, refused := inside.Syscall(c.name, c.nr, c.args...)
 		claim.Evidence("as root: %v; as root of a user namespace: %v", outside, refused)

@@ -59,6 +59,7 @@ var (
 			_, err := sb.Open(tunDevice(ctx), unix.O_RDWR, 0)
 			return err
 		},
+		Built: []string{"CONFIG_TUN"},
 	}
 	tunNeed = claim.Feature("tap", "", []string{"CONFIG_NET_NS", "CONFIG_TUN"}, func(ctx context.Context) error {
 		sb, err := tryNetwork(ctx)
