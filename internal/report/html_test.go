@@ -246,6 +246,36 @@ func TestMatrixDeepLinkInABrowser(t *testing.T) {
 	onTop(t, ctx, "[id='pid/claim-150'] summary", ".matrix thead th:first-child", ".matrix thead th:nth-child(3)", "form fieldset", "select")
 }
 
+// TestPagesFitAPhone has the longest words that reports have: names of options
+// and of claims, paths, and what cannot be broken at a space.
+func TestPagesFitAPhone(t *testing.T) {
+	t.Parallel()
+	r := sample(30)
+	long := "CONFIG_NETFILTER_XT_TARGET_MASQUERADE, CONFIG_NETFILTER_XT_NAT are not set"
+	r.Claims[7].Reason, r.Claims[7].Remedy = long, "a kernel built with "+long+" ("+strings.Repeat("Networking support > ", 9)+strings.Repeat("x", 90)+")"
+	r.Claims[3].ID, r.Claims[3].Reason = "chroot/"+strings.Repeat("a-long-name-", 8)+"of-a-claim", strings.Repeat("/a/long/path", 30)
+	r.Claims[3].Try, r.Claims[3].Evidence = strings.Repeat("unshare;", 40), []string{strings.Repeat("0123456789", 20)}
+	for name, m := range map[string]*Matrix{"result": one(r), "matrix": {Version: SchemaVersion, Rows: []Row{
+		{Kernel: "a", Result: r}, {Kernel: "b", Result: r}, {Kernel: "c", Result: sample(30)}, {Kernel: "d", Error: "no guest"}}}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ctx := browser(t, page1(t, m), "")
+			var width, screen int
+			var wide []string
+			if err := chromedp.Run(ctx, chromedp.EmulateViewport(360, 740, chromedp.EmulateMobile),
+				chromedp.Evaluate(`document.querySelectorAll("details").forEach((d) => d.open = true)`, nil),
+				chromedp.Evaluate("document.documentElement.scrollWidth", &width),
+				chromedp.Evaluate("document.documentElement.clientWidth", &screen),
+				chromedp.Evaluate(`[...document.querySelectorAll("main *")].filter((e) => !e.closest(".scroll") && e.getBoundingClientRect().right > 361).map((e) => e.outerHTML.slice(0, 150))`, &wide)); err != nil {
+				t.Fatal(err)
+			}
+			if width > screen || len(wide) > 0 {
+				t.Errorf("the page is %d wide on a screen of %d: %q", width, screen, wide)
+			}
+		})
+	}
+}
+
 func TestPagesAreAccessible(t *testing.T) {
 	t.Parallel()
 	axe, err := os.ReadFile("../../hack/axe/node_modules/axe-core/axe.min.js")
