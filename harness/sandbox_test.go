@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"encoding/binary"
 	"os"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -22,6 +23,18 @@ var _ = Describe("a sandbox", func() {
 		_, err := sb.Open("/no/such", unix.O_RDONLY, 0)
 		Expect(err).To(MatchError(unix.ENOENT))
 		Expect(err.Error()).To(Equal("open /no/such: ENOENT (no such file or directory)"))
+	})
+
+	It("calls functions of the vDSO, with its errno", func(ctx SpecContext) {
+		sb := Start(ctx)
+		viaKernel, viaVDSO := make([]byte, 16), make([]byte, 16)
+		Got(sb.Syscall("clock_gettime", unix.SYS_CLOCK_GETTIME, unix.CLOCK_MONOTONIC, viaKernel))
+		Expect(sb.VDSO("clock_gettime", unix.CLOCK_MONOTONIC, viaVDSO)).To(Succeed())
+		seconds := func(b []byte) int64 { return int64(binary.NativeEndian.Uint64(b)) }
+		Expect(seconds(viaVDSO)-seconds(viaKernel)).To(BeNumerically("~", 0, 30), "%d and %d", seconds(viaKernel), seconds(viaVDSO))
+		Expect(sb.VDSO("clock_gettime", 99, viaVDSO)).To(MatchError(unix.EINVAL))
+		Expect(sb.VDSO("no_such", 0, nil)).To(MatchError("the vDSO has no no_such"))
+		Expect(sb.Getpid()).To(BeNumerically(">", 1), "the next call")
 	})
 
 	It("can enter every kind of new namespace by itself", func(ctx SpecContext) {

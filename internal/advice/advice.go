@@ -265,6 +265,7 @@ var Needs = map[string]string{
 	"net.core.devconf_inherit_init_net = 0, and the initial network namespace to compare with": "sysctl -w net.core.devconf_inherit_init_net=0, and " + itself,
 	"device nodes":                    itself,
 	"bpf(2) not forbidden":            itself,
+	"clock_gettime(2) in the vDSO":    "boot without vdso=0 on the kernel's command line",
 	"two CPUs":                        "a machine with two CPUs, or a CPU mask for bulkhead that has two (taskset, --cpuset-cpus)",
 	"an initial ramfs under the root": itself + ", with a kernel before 7.0",
 	"a spare physical network device": "bulkhead vm, whose guest has one; or name one that may be moved: BULKHEAD_SPARE_DEVICE=eth1 bulkhead run",

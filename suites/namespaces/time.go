@@ -1,6 +1,7 @@
 package namespaces
 
 import (
+	"context"
 	"encoding/binary"
 	"fmt"
 	"strings"
@@ -30,12 +31,22 @@ func clock(sb *harness.Sandbox, id int) time.Duration {
 	return time.Duration(le64(buf))*time.Second + time.Duration(le64(buf[8:]))
 }
 
-// ahead is how far the clock of a is before that of b, to the second. On a busy
-// machine much may pass between two readings: those do not count.
-func ahead(a, b *harness.Sandbox, id int) int {
+// vdsoClock reads a clock as programs do, through the vDSO.
+func vdsoClock(sb *harness.Sandbox, id int) time.Duration {
+	buf := make([]byte, 16)
+	harness.Must(sb.VDSO("clock_gettime", id, buf))
+	return time.Duration(le64(buf))*time.Second + time.Duration(le64(buf[8:]))
+}
+
+// ahead is how far the clock of a is before that of b, to the second.
+func ahead(a, b *harness.Sandbox, id int) int { return aheadBy(clock, a, b, id) }
+
+// aheadBy is ahead with another way to read the clock of a. On a busy machine
+// much may pass between two readings: those do not count.
+func aheadBy(read func(*harness.Sandbox, int) time.Duration, a, b *harness.Sandbox, id int) int {
 	for {
 		before := clock(b, id)
-		at := clock(a, id)
+		at := read(a, id)
 		if clock(b, id)-before < time.Second/2 {
 			return int((at - before).Round(time.Second) / time.Second)
 		}
@@ -253,6 +264,38 @@ var _ = claim.It(claim.Claim{
 	claim.Evidence("ahead before setns: %d s, after: %d s; after unshare alone: %d s", before, after, alone)
 	Expect(after).To(Equal(200000), "seconds that the caller's clock is ahead after setns")
 	Expect(alone).To(Equal(0), "contrast: unshare alone")
+})
+
+var vdsoNeed = claim.Need{
+	Name: "clock_gettime(2) in the vDSO",
+	Try: func(ctx context.Context) error {
+		return harness.Host(ctx).VDSO("clock_gettime", unix.CLOCK_MONOTONIC, make([]byte, 16))
+	},
+}
+
+var _ = claim.It(claim.Claim{
+	ID:       "time/vdso-follows-fork-and-setns",
+	Text:     "A process that comes into a time namespace without execve(2), by its parent's fork or by setns(2), reads the namespace's clocks through the vDSO too.",
+	Source:   claim.Sources{claim.Doc("kernel timens_commit()", ""), claim.Doc("kernel timens_on_fork()", "")},
+	Needs:    claim.Needs{timeNeed, vdsoNeed},
+	Contrast: "the vDSO of a process outside, and of the joiner before, tells the machine's time",
+	Since:    "5.8",
+}, func(ctx SpecContext) {
+	creator, member := inTime(ctx, "monotonic 300000 0\nboottime 600000 0\n")
+	host, joiner := harness.Start(ctx), creator.Parent().Fork(ctx)
+	fd := harness.Got(joiner.Open(fmt.Sprintf("/proc/%d/ns/time", pidBySelf(joiner, member)), unix.O_RDONLY, 0))
+	both := func(sb *harness.Sandbox) []int {
+		return []int{aheadBy(vdsoClock, sb, host, unix.CLOCK_MONOTONIC), aheadBy(vdsoClock, sb, host, unix.CLOCK_BOOTTIME)}
+	}
+	// What was read once is mapped: a join has to take it away.
+	outside, before := both(creator), both(joiner)
+	Expect(joiner.Setns(fd, unix.CLONE_NEWTIME)).To(Succeed(), "setns(CLONE_NEWTIME)")
+	forked, joined := both(member), both(joiner)
+	claim.Evidence("seconds ahead through the vDSO, monotonic and boottime: forked into the namespace %v, joined by setns %v, before that %v; the creator outside %v", forked, joined, before, outside)
+	Expect(outside).To(Equal([]int{0, 0}), "contrast: seconds that a process outside is ahead through the vDSO")
+	Expect(before).To(Equal([]int{0, 0}), "contrast: seconds that the joiner is ahead through the vDSO before it joins")
+	Expect(forked).To(Equal([]int{300000, 600000}), "seconds that a process forked into the namespace is ahead through the vDSO")
+	Expect(joined).To(Equal([]int{300000, 600000}), "seconds that the joiner is ahead through the vDSO after setns")
 })
 
 var _ = claim.It(claim.Claim{

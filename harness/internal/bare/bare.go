@@ -1,6 +1,6 @@
-// Package bare turns a process into one that only makes the system calls it
-// is told to: forked from a Go program, single-threaded, never again in the
-// Go runtime. unshare(2) and setns(2) of user, mount and time namespaces want
+// Package bare turns a process into one that only makes the calls it is told
+// to, system calls and those of the vDSO: forked from a Go program,
+// single-threaded, never again in the Go runtime. unshare(2) and setns(2) of user, mount and time namespaces want
 // such a process. It refuses to know what the calls are for.
 package bare
 
@@ -66,6 +66,13 @@ func serve(control uintptr) {
 		if errno != 0 || n != wire.RequestSize {
 			break
 		}
+		if req.Nr == wire.Call {
+			rep.Ret, rep.Errno = uint64(call(uintptr(req.Args[0]), uintptr(req.Args[1]), uintptr(req.Args[2]), uintptr(req.Args[3]))), 0
+			if !answer(control, &rep) {
+				break
+			}
+			continue
+		}
 		ret, _, errno := syscall.RawSyscall6(uintptr(req.Nr), uintptr(req.Args[0]), uintptr(req.Args[1]),
 			uintptr(req.Args[2]), uintptr(req.Args[3]), uintptr(req.Args[4]), uintptr(req.Args[5]))
 		if req.Child != 0 && ret == 0 && errno == 0 {
@@ -75,8 +82,7 @@ func serve(control uintptr) {
 			continue
 		}
 		rep.Ret, rep.Errno = uint64(ret), uint64(errno)
-		n, _, errno = syscall.RawSyscall(syscall.SYS_WRITE, control, uintptr(unsafe.Pointer(&rep)), wire.ReplySize)
-		if errno != 0 || n != wire.ReplySize {
+		if !answer(control, &rep) {
 			break
 		}
 	}
@@ -84,3 +90,16 @@ func serve(control uintptr) {
 		syscall.RawSyscall(syscall.SYS_EXIT_GROUP, 0, 0, 0)
 	}
 }
+
+//go:norace
+//go:nosplit
+func answer(control uintptr, rep *wire.Reply) bool {
+	n, _, errno := syscall.RawSyscall(syscall.SYS_WRITE, control, uintptr(unsafe.Pointer(rep)), wire.ReplySize)
+	return errno == 0 && n == wire.ReplySize
+}
+
+// call calls a C function with two arguments on a stack that ends at the
+// address stack.
+//
+//go:noescape
+func call(function, stack, a, b uintptr) uintptr

@@ -32,6 +32,10 @@ type Request struct {
 	Close uint64
 }
 
+// Call as Nr asks for a call of the function at the address Args[0], on the stack
+// that ends at Args[1], with Args[2] and Args[3]; its result comes as Ret.
+const Call = 1 << 63
+
 // Reply is what the system call returned. Errno is 0 on success.
 type Reply struct {
 	Ret   uint64

@@ -1,1 +1,0 @@
-// Makes the bodyless declarations of this package legal.
