@@ -168,7 +168,7 @@ var _ = claim.It(claim.Claim{
 	second := become(harness.Start(ctx, harness.Under(first), harness.New(namespace.User), harness.WithIDs(many, many)), 0)
 	for i := range ranges {
 		child := second.Fork(ctx)
-		become(child, i)
+		Expect(child.SetIDs(i, i)).To(Succeed(), "setresuid(2) and setresgid(2) to ID %d, which the map has", i)
 		file := fmt.Sprintf("%s/%d", dir, i)
 		harness.Must(child.CreateFile(file, ""))
 		seen := harness.Got(host.Stat(file))
@@ -331,17 +331,19 @@ var _ = claim.It(claim.Claim{
 	child := harness.Start(ctx, harness.Under(sb), harness.New(namespace.User, namespace.UTS), harness.WithoutIDs())
 	pid := hostPID(ctx, child)
 	root := harness.Start(ctx)
-	fd := harness.Got(root.Open(fmt.Sprintf("/proc/%d/ns/uts", pid), unix.O_RDONLY, 0))
-	joined := root.Setns(fd, unix.CLONE_NEWUTS)
-	Expect(joined).To(Succeed(), "host root joining the UTS namespace of a descendant user namespace")
+	join := func(who *harness.Sandbox, pid int, what string) {
+		// The descriptor, too, is for those with a capability over the process.
+		fd, err := who.Open(fmt.Sprintf("/proc/%d/ns/uts", pid), unix.O_RDONLY, 0)
+		Expect(err).NotTo(HaveOccurred(), "host root opening the UTS namespace of %s", what)
+		Expect(who.Setns(fd, unix.CLONE_NEWUTS)).To(Succeed(), "host root joining the UTS namespace of %s", what)
+	}
+	join(root, pid, "a descendant user namespace")
 	set := root.Sethostname("by-host-root")
 	_, refused := joins(ctx, pid, stranger, namespace.UTS)
 	mapSelf(child, 0, user)
 	grandchild := harness.Start(ctx, harness.Under(child), harness.New(namespace.User, namespace.UTS), harness.WithoutIDs())
-	far := harness.Start(ctx)
-	further := far.Setns(harness.Got(far.Open(fmt.Sprintf("/proc/%d/ns/uts", hostPID(ctx, grandchild)), unix.O_RDONLY, 0)), unix.CLONE_NEWUTS)
-	claim.Evidence("host root joins: %v, one level deeper: %v; sets the name: %v; it reads %q inside; an unrelated user: %v", joined, further, set, child.Uname().Nodename, refused)
-	Expect(further).To(Succeed(), "host root joining the UTS namespace of a user namespace two levels below")
+	join(harness.Start(ctx), hostPID(ctx, grandchild), "a user namespace two levels below")
+	claim.Evidence("host root joins, and one level deeper; sets the name: %v; it reads %q inside; an unrelated user: %v", set, child.Uname().Nodename, refused)
 	Expect(set).To(Succeed(), "host root setting the host name there")
 	Expect(child.Uname().Nodename).To(Equal("by-host-root"), "the host name read in the descendant")
 	Expect(refused).To(harness.FailWith(unix.EPERM), "contrast: an unrelated user joining it")
@@ -433,12 +435,13 @@ var _ = claim.It(claim.Claim{
 }, func(ctx SpecContext) {
 	sb := unmapped(ctx, harness.Start(ctx))
 	refused := sb.Unshare(unix.CLONE_NEWUSER)
+	// With the namespace that it must not get its IDs cannot be mapped any more.
+	Expect(refused).To(harness.FailWith(unix.EPERM), "unshare(CLONE_NEWUSER) by a process whose IDs are unmapped")
 	_, cloned := sb.Clone(ctx, unix.CLONE_NEWUSER)
 	ids := []harness.Mapping{{Inside: 0, Outside: 0, Size: 1}}
 	harness.Must(sb.WriteMaps(ids, ids))
 	works := sb.Unshare(unix.CLONE_NEWUSER)
 	claim.Evidence("unmapped: %v; %v; once mapped: %v", refused, cloned, works)
-	Expect(refused).To(harness.FailWith(unix.EPERM), "unshare(CLONE_NEWUSER) by a process whose IDs are unmapped")
 	Expect(cloned).To(harness.FailWith(unix.EPERM), "clone(CLONE_NEWUSER) by a process whose IDs are unmapped")
 	Expect(works).To(Succeed(), "contrast: unshare(CLONE_NEWUSER) once the IDs are mapped")
 })
