@@ -18,7 +18,7 @@ import (
 
 var _ = claim.It(claim.Claim{
 	ID:       "cgroup/v2-freeze-stops-and-reports",
-	Text:     "Writing 1 to cgroup.freeze stops all members and sets frozen 1 in cgroup.events; 0 resumes them.",
+	Text:     "Writing 1 to cgroup.freeze stops all members and sets frozen 1 in cgroup.events, of an empty cgroup too; 0 resumes them.",
 	Source:   claim.Sources{claim.Man("cgroups(7)", "freezer controller"), claim.Man("cgroups(7)", "cgroup.events file")},
 	Needs:    claim.Needs{claim.Root, cgroup2},
 	Contrast: "progress and frozen 0 before and after",
@@ -56,6 +56,15 @@ var _ = claim.It(claim.Claim{
 		harness.Got(c.Wait())
 	}
 	Eventually(frozen).WithTimeout(settle).WithPolling(pollTime).Should(Equal("0"), "contrast: frozen in cgroup.events after 0 was written to cgroup.freeze")
+	// Of an empty one no member has to stop first.
+	empty := newCgroup2("empty")
+	var emptyFrozen []string
+	for _, state := range []string{"1", "0"} {
+		harness.Must(host.WriteFile(empty.file("cgroup.freeze"), state))
+		emptyFrozen = append(emptyFrozen, empty.field("cgroup.events", "frozen"))
+	}
+	claim.Evidence("frozen of an empty cgroup after 1 and after 0: %v", emptyFrozen)
+	Expect(emptyFrozen).To(Equal([]string{"1", "0"}), "frozen in cgroup.events of an empty cgroup after 1 and after 0 was written to cgroup.freeze")
 	claim.Evidence("frozen before: %s; progress of a member and of one in a child cgroup, while an outsider made %d calls: %v; after 0 both went on", before, meanwhile, progress)
 	Expect(progress).To(Equal([]bool{false, false}), "progress of a member, and of one in a child cgroup, of a frozen cgroup")
 	Expect(before).To(Equal("0"), "contrast: frozen before")

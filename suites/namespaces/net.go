@@ -476,6 +476,51 @@ var _ = claim.It(claim.Claim{
 })
 
 var _ = claim.It(claim.Claim{
+	ID:       "net/configuring-needs-cap-net-admin",
+	Text:     "Addresses, routes, neighbours and the settings of devices are changed, and devices removed, with CAP_NET_ADMIN in the user namespace owning the network namespace only (EPERM).",
+	Source:   claim.Sources{claim.Man("capabilities(7)", "CAP_NET_ADMIN"), claim.Man("rtnetlink(7)", "")},
+	Needs:    claim.Needs{claim.Veth, claim.Namespace(namespace.User)},
+	Contrast: "everybody may list them, and the owner may change them",
+	Try:      "unshare --user --map-root-user sh -c 'ip link show lo > /dev/null && ip address add 127.9.9.9/8 dev lo'; unshare --user --map-root-user --net sh -c 'ip address add 127.9.9.9/8 dev lo && echo added'",
+	Shows:    "RTNETLINK answers: Operation not permitted\nadded",
+}, func(ctx SpecContext) {
+	host := harness.Start(ctx, harness.New(namespace.Network))
+	owner := host.Agent(ctx)
+	probe.AddLink.In(owner, probe.Link{Kind: "veth", Name: "near0", Peer: "far0"})
+	probe.Raise.In(owner, "near0")
+	other := harness.Start(ctx, harness.Under(host), harness.New(namespace.User)).Agent(ctx)
+	changes := []struct {
+		what string
+		try  func(*harness.Agent) error
+	}{
+		{"an address", func(a *harness.Agent) error {
+			return tried(probe.AddAddress.Try(a, probe.Address{Link: "near0", CIDR: "10.9.9.1/24"}))
+		}},
+		{"a route", func(a *harness.Agent) error {
+			return tried(probe.AddRoute.Try(a, probe.Route{Dst: "10.9.10.0/24", Link: "near0"}))
+		}},
+		{"a neighbour", func(a *harness.Agent) error {
+			return tried(probe.AddNeighbour.Try(a, probe.Neighbour{Link: "near0", IP: "10.9.9.2", MAC: "02:00:00:00:09:02"}))
+		}},
+		{"an MTU", func(a *harness.Agent) error {
+			return tried(probe.SetLink.Try(a, probe.Change{Name: "near0", MTU: 1400}))
+		}},
+		{"the removal of a device", func(a *harness.Agent) error { return tried(probe.DeleteLink.Try(a, "near0")) }},
+	}
+	_, listed := probe.Links.Try(other, probe.None{})
+	Expect(listed).NotTo(HaveOccurred(), "contrast: root of another user namespace listing the devices")
+	for _, c := range changes {
+		refused := c.try(other)
+		allowed := c.try(owner)
+		claim.Evidence("%s: by root of another user namespace: %v; by the owner: %v", c.what, refused, allowed)
+		Expect(refused).To(harness.FailWith(unix.EPERM), "%s, by root of another user namespace", c.what)
+		Expect(allowed).NotTo(HaveOccurred(), "contrast: %s, by root of the owning user namespace", c.what)
+	}
+})
+
+func tried(_ probe.None, err error) error { return err }
+
+var _ = claim.It(claim.Claim{
 	ID:       "net/ip-netns-is-a-bind-mounted-handle",
 	Text:     "A network namespace made as ip netns add does it, by a bind mount of its handle, is listed as nsfs with its inode and is joinable by name until it is unmounted.",
 	Source:   claim.Sources{claim.Man("ip-netns(8)", ""), claim.Man("namespaces(7)", "Namespace lifetime")},

@@ -241,7 +241,7 @@ var _ = claim.It(claim.Claim{
 	ID:       "ns/setns-pidfd-all-or-nothing",
 	Text:     "If one of the requested namespaces cannot be joined, a pidfd setns changes none of them.",
 	Source:   claim.Sources{claim.Man("setns(2)", "")},
-	Needs:    claim.Needs{claim.Namespace(namespace.UTS), claim.Namespace(namespace.PID)},
+	Needs:    claim.Needs{claim.Namespace(namespace.UTS), claim.Namespace(namespace.PID), claim.Namespace(namespace.User)},
 	Contrast: "UTS alone succeeds",
 	Since:    "5.8",
 }, func(ctx SpecContext) {
@@ -259,6 +259,20 @@ var _ = claim.It(claim.Claim{
 	Expect(refused).To(harness.FailWith(unix.EINVAL), "joining an ancestor's PID namespace along with its UTS namespace")
 	Expect(unchanged.SameAs(uts)).To(BeTrue(), "the UTS namespace after the refusal")
 	Expect(alone).To(Succeed(), "contrast: the UTS namespace alone")
+
+	// What the joiner has no capability for is refused behind what it has one for.
+	owner := harness.Start(ctx, harness.New(namespace.User))
+	target := harness.Start(ctx, harness.Under(owner), harness.New(namespace.UTS))
+	joiner = owner.Fork(ctx)
+	fd = pidfdOpen(joiner, pidBySelf(joiner, target))
+	uts = harness.Got(joiner.Namespace(namespace.UTS))
+	refused = joiner.Setns(fd, unix.CLONE_NEWUTS|unix.CLONE_NEWNET)
+	unchanged = harness.Got(joiner.Namespace(namespace.UTS))
+	alone = joiner.Setns(fd, unix.CLONE_NEWUTS)
+	claim.Evidence("its own UTS and a network namespace that it has no capability over: %v, UTS unchanged: %v; UTS alone: %v", refused, unchanged.SameAs(uts), alone)
+	Expect(refused).To(harness.FailWith(unix.EPERM), "joining a network namespace of another user namespace along with an own UTS namespace")
+	Expect(unchanged.SameAs(uts)).To(BeTrue(), "the UTS namespace after the network namespace was refused")
+	Expect(alone).To(Succeed(), "contrast: that UTS namespace alone")
 })
 
 var _ = claim.It(claim.Claim{

@@ -301,10 +301,10 @@ var _ = claim.It(claim.Claim{
 
 var _ = claim.It(claim.Claim{
 	ID:       "user/owner-in-parent-has-all-caps",
-	Text:     "A process in the parent namespace whose effective UID created the child has all capabilities in it.",
+	Text:     "A process in the parent namespace whose effective UID created the child has all capabilities in it; one of that UID further up has none.",
 	Source:   claim.Sources{claim.Man("user_namespaces(7)", "Capabilities")},
 	Needs:    claim.Needs{claim.Root, userNeed, unprivileged},
-	Contrast: "another UID gets EPERM",
+	Contrast: "another UID, and the creator's two levels up, get EPERM",
 	Try:      "setpriv --reuid 1000 --regid 1000 --clear-groups unshare --user sleep 9 & sleep 1; setpriv --reuid 1000 --regid 1000 --clear-groups nsenter --user --target $(pgrep -n sleep) --preserve-credentials grep CapEff /proc/self/status",
 }, func(ctx SpecContext) {
 	sb := ordinary(ctx)
@@ -312,10 +312,16 @@ var _ = claim.It(claim.Claim{
 	owner, err := joins(ctx, hostPID(ctx, child), user, namespace.User)
 	caps := harness.Got(owner.Capget()).Effective
 	_, refused := joins(ctx, hostPID(ctx, child), stranger, namespace.User)
-	claim.Evidence("setns(2) as the creator's UID: %v, capabilities then %x; as another UID: %v", err, caps, refused)
+	// Two levels up the namespace between is another's: that of the suite's root.
+	both := []harness.Mapping{{Inside: 0, Outside: user, Size: 2}}
+	between := harness.Start(ctx, harness.New(namespace.User), harness.WithIDs(both, both))
+	creator := become(between.Fork(ctx), stranger-user)
+	_, further := joins(ctx, hostPID(ctx, unmapped(ctx, creator)), stranger, namespace.User)
+	claim.Evidence("setns(2) as the creator's UID: %v, capabilities then %x; as another UID: %v; as the creator's two levels up: %v", err, caps, refused, further)
 	Expect(err).NotTo(HaveOccurred(), "setns(2) to the user namespace as the UID that created it, without capabilities")
 	Expect(caps).To(Equal(allCapabilities()), "its capabilities there")
 	Expect(refused).To(harness.FailWith(unix.EPERM), "contrast: setns(2) as another UID")
+	Expect(further).To(harness.FailWith(unix.EPERM), "contrast: setns(2) as the UID that created it, two levels up")
 })
 
 var _ = claim.It(claim.Claim{
