@@ -422,14 +422,25 @@ func checkConfig(config []byte) error {
 	if len(config) == 0 {
 		return nil
 	}
-	for option, without := range map[string]string{
-		"CONFIG_BLK_DEV_INITRD": "it cannot boot from an initramfs",
-		"CONFIG_BINFMT_ELF":     "it cannot run programs",
-		"CONFIG_PROC_FS":        "it has no /proc",
-	} {
-		if !bytes.Contains(config, []byte("\n"+option+"=y")) {
-			return fmt.Errorf("%s is not set: %s", option, without)
+	for _, needed := range guestOptions {
+		if !bytes.Contains(config, []byte("\n"+needed.option+"=y\n")) {
+			return fmt.Errorf("%s is not set: %s", needed.option, needed.without)
 		}
 	}
 	return nil
+}
+
+// guestOptions are what the guest's first process and bulkhead itself cannot do
+// without.
+var guestOptions = []struct{ option, without string }{
+	{"CONFIG_BLK_DEV_INITRD", "it cannot boot from an initramfs"},
+	{"CONFIG_BINFMT_ELF", "it cannot run programs"},
+	{"CONFIG_FUTEX", "it cannot run Go programs"},
+	{"CONFIG_EPOLL", "it cannot run Go programs"},
+	{"CONFIG_PROC_FS", "it has no /proc"},
+	{"CONFIG_SYSFS", "it has no /sys"},
+	{"CONFIG_DEVTMPFS", "it has no /dev"},
+	{"CONFIG_TMPFS", "it has no tmpfs to work in"},
+	{"CONFIG_NET", "it has no sockets, by which bulkhead drives its processes"},
+	{"CONFIG_UNIX", "it has no UNIX sockets, by which bulkhead drives its processes"},
 }

@@ -174,9 +174,18 @@ func TestAptMirror(t *testing.T) {
 }
 
 func TestConfigThatCannotBoot(t *testing.T) {
-	err := checkConfig([]byte("#\nCONFIG_BINFMT_ELF=y\nCONFIG_PROC_FS=y\n# CONFIG_BLK_DEV_INITRD is not set\n"))
-	if err == nil || !strings.Contains(err.Error(), "CONFIG_BLK_DEV_INITRD") {
-		t.Fatalf("error %v", err)
+	whole := "#\n"
+	for _, needed := range guestOptions {
+		whole += needed.option + "=y\n"
+	}
+	if err := checkConfig([]byte(whole)); err != nil {
+		t.Errorf("with all of them: %v", err)
+	}
+	for _, needed := range guestOptions {
+		config := strings.Replace(whole, needed.option+"=y", "# "+needed.option+" is not set", 1)
+		if err := checkConfig([]byte(config)); err == nil || !strings.HasPrefix(err.Error(), needed.option+" is not set: ") {
+			t.Errorf("without %s: error %v", needed.option, err)
+		}
 	}
 }
 
