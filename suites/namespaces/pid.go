@@ -360,7 +360,7 @@ var _ = claim.It(claim.Claim{
 
 var _ = claim.It(claim.Claim{
 	ID:       "pid/orphans-adopted-by-ns-init",
-	Text:     "Orphans are reparented to PID 1 of their namespace, which can reap them.",
+	Text:     "Orphans are reparented to PID 1 of their namespace, which can reap them, even with a subreaper outside.",
 	Source:   claim.Sources{claim.Man("pid_namespaces(7)", "Adoption of orphaned children")},
 	Needs:    claim.Needs{claim.Namespace(namespace.PID)},
 	Contrast: "before the parent's exit it was another PID",
@@ -368,7 +368,9 @@ var _ = claim.It(claim.Claim{
 	Try:      "unshare --pid --fork --mount-proc sh -c '(sleep 99 & ); ps -o pid=,ppid=,comm= -C sleep'",
 	Shows:    "<pid> 1 sleep",
 }, func(ctx SpecContext) {
-	init := harness.Start(ctx, harness.New(namespace.PID))
+	outside := harness.Start(ctx)
+	harness.Got(outside.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0))
+	init := harness.Start(ctx, harness.Under(outside), harness.New(namespace.PID))
 	parent := init.Fork(ctx)
 	orphan := parent.Fork(ctx)
 	before := orphan.Getppid()

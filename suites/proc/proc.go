@@ -348,6 +348,13 @@ var _ = claim.It(claim.Claim{
 		_, err := outside.Stat(fmt.Sprintf("%s/%d", dir, pid))
 		Expect(err).To(harness.FailWith(unix.ENOENT), "looking up the outer PID %d in a proc mounted inside the PID namespace, whose only process is 1", pid)
 	}
+	// A mounter whose children will be in a new PID namespace is still in its own.
+	mounter, dir := outside.Fork(ctx), outside.MkdirTemp()
+	harness.Must(mounter.Unshare(unix.CLONE_NEWPID))
+	Expect(mounter.Mount("proc", dir, "proc", 0, "")).To(Succeed(), "mounting proc after unshare(CLONE_NEWPID)")
+	mounters := harness.Got(outside.PIDs(dir))
+	claim.Evidence("in the proc mounted after unshare(CLONE_NEWPID): %d processes", len(mounters))
+	Expect(mounters).To(ContainElement(outside.PID()), "the outer PID in a proc mounted after unshare(CLONE_NEWPID), by a process in the outer PID namespace still")
 	Expect(own).To(ContainElement(outside.PID()), "contrast: the reader's own PID in the outer proc")
 	Expect(len(own)).To(BeNumerically(">", 1), "contrast: the outer proc")
 })
