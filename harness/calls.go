@@ -659,6 +659,10 @@ func (sb *Sandbox) resetClocks() error {
 // raiseLoopback sets IFF_UP on lo.
 func (sb *Sandbox) raiseLoopback() error {
 	fd, err := sb.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)
+	if errors.Is(err, unix.EAFNOSUPPORT) {
+		// Any socket will do where CONFIG_INET is off.
+		fd, err = sb.Socket(unix.AF_UNIX, unix.SOCK_DGRAM, 0)
+	}
 	if err != nil {
 		return err
 	}
