@@ -178,6 +178,20 @@ func File(path string, options ...string) Need {
 	}
 }
 
+var (
+	// Inet is IPv4, which all that has addresses needs.
+	Inet = Feature("IPv4", "", []string{"CONFIG_INET"}, func(ctx context.Context) error {
+		sb := harness.Host(ctx)
+		fd, err := sb.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)
+		if err != nil {
+			return err
+		}
+		return sb.Close(fd)
+	})
+	// Sysctls are those of the kernel in general.
+	Sysctls = File("/proc/sys/kernel", "CONFIG_SYSCTL")
+)
+
 // Feature is what try finds out, provided by kernel options since a release.
 func Feature(name string, since string, options []string, try func(ctx context.Context) error) Need {
 	return Need{Name: name, Since: since, Options: options, Try: try}

@@ -27,7 +27,7 @@ func joinPod(sb *harness.Sandbox, pid int) {
 	}
 }
 
-var podNeeds = claim.Needs{claim.Namespace(namespace.PID), mountNeed, netNeed, claim.Namespace(namespace.UTS), claim.Namespace(namespace.IPC)}
+var podNeeds = claim.Needs{claim.Inet, claim.Namespace(namespace.PID), mountNeed, netNeed, claim.Namespace(namespace.UTS), claim.Namespace(namespace.IPC)}
 
 var _ = claim.It(claim.Claim{
 	ID:       "combined/pod-members-share-localhost",
@@ -377,7 +377,7 @@ var _ = claim.It(claim.Claim{
 	ID:       "combined/readonly-proc-sys-blocks-container-root",
 	Text:     "With /proc/sys bound read-only even root's writes fail (EROFS), and without CAP_SYS_ADMIN it cannot be remounted.",
 	Source:   claim.Sources{claim.Man("mount(2)", "Remounting an existing mount"), claim.Doc("OCI runtime specification", "readonlyPaths")},
-	Needs:    claim.Needs{claim.Namespace(namespace.PID), mountNeed, netNeed},
+	Needs:    claim.Needs{claim.Sysctls, claim.Namespace(namespace.PID), mountNeed, netNeed},
 	Contrast: "with CAP_SYS_ADMIN both succeed",
 	Core:     true,
 	Try: "unshare --mount --uts sh -c 'mount --bind /proc/sys /proc/sys; mount -o remount,bind,ro /proc/sys; echo box > /proc/sys/kernel/hostname; " +

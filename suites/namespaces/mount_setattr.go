@@ -178,7 +178,7 @@ var _ = claim.It(claim.Claim{
 	ID:       "mount/idmapped-mount-shifts-owners",
 	Text:     "An ID-mapped mount shows and stores shifted owners through that mount only; unmapped owners read as the overflow ID and cannot be written into.",
 	Source:   claim.Sources{claim.Man("mount_setattr(2)", "ID-mapped mounts")},
-	Needs:    claim.Needs{claim.Root, mountNeed, userNeed, idmapNeed},
+	Needs:    claim.Needs{claim.Sysctls, claim.Root, mountNeed, userNeed, idmapNeed},
 	Contrast: "the original mount shows 1000",
 }, func(ctx SpecContext) {
 	sb := harness.Start(ctx, harness.New(namespace.Mount))

@@ -615,7 +615,7 @@ var _ = claim.It(claim.Claim{
 	ID:       "ns/get-owner-uid",
 	Text:     "NS_GET_OWNER_UID gives the effective UID of a user namespace's creator, in the numbers of the asker's user namespace, and EINVAL for other types.",
 	Source:   claim.Sources{claim.Man("ioctl_ns(2)", "Discovering the owner")},
-	Needs:    claim.Needs{claim.Root, claim.Namespace(namespace.User), claim.UnprivilegedUserNamespaces},
+	Needs:    claim.Needs{claim.Sysctls, claim.Root, claim.Namespace(namespace.User), claim.UnprivilegedUserNamespaces},
 	Contrast: "a uts descriptor gives EINVAL",
 }, func(ctx SpecContext) {
 	owner := harness.Start(ctx, harness.As(1234, 1234))

@@ -671,7 +671,7 @@ var _ = claim.It(claim.Claim{
 	ID:       "pid/ns-last-pid-picks-next",
 	Text:     "Writing N to ns_last_pid makes the next process in that namespace get PID N+1.",
 	Source:   claim.Sources{claim.Man("pid_namespaces(7)", "/proc files")},
-	Needs:    claim.Needs{claim.Namespace(namespace.PID), claim.File("/proc/sys/kernel/ns_last_pid", "CONFIG_CHECKPOINT_RESTORE")},
+	Needs:    claim.Needs{claim.Namespace(namespace.PID), claim.File("/proc/sys/kernel/ns_last_pid", "CONFIG_CHECKPOINT_RESTORE", "CONFIG_SYSCTL")},
 	Contrast: "without the write it is 2",
 	Try:      `unshare --pid --fork sh -c 'echo 500 > /proc/sys/kernel/ns_last_pid; sh -c "echo \$\$"'`,
 	Shows:    "501",
@@ -689,7 +689,7 @@ var _ = claim.It(claim.Claim{
 	ID:       "pid/choosing-pids-needs-capability",
 	Text:     "Choosing a PID by set_tid or ns_last_pid needs CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN in the user namespace that owns the PID namespace (EPERM).",
 	Source:   claim.Sources{claim.Man("clone(2)", "ERRORS"), claim.Man("pid_namespaces(7)", "/proc files"), claim.Man("capabilities(7)", "CAP_CHECKPOINT_RESTORE")},
-	Needs:    claim.Needs{claim.Namespace(namespace.PID), userNeed, claim.File("/proc/sys/kernel/ns_last_pid", "CONFIG_CHECKPOINT_RESTORE")},
+	Needs:    claim.Needs{claim.Namespace(namespace.PID), userNeed, claim.File("/proc/sys/kernel/ns_last_pid", "CONFIG_CHECKPOINT_RESTORE", "CONFIG_SYSCTL")},
 	Contrast: "with the capability, and for a process of no chosen PID, it works",
 	Since:    "5.5",
 }, func(ctx SpecContext) {

@@ -556,7 +556,7 @@ var _ = claim.It(claim.Claim{
 	ID:       "uts/domainname-limit-64-bytes",
 	Text:     "A domain name of 64 bytes is accepted and 65 bytes is EINVAL.",
 	Source:   claim.Sources{claim.Man("setdomainname(2)", "ERRORS")},
-	Needs:    claim.Needs{claim.Namespace(namespace.UTS)},
+	Needs:    claim.Needs{claim.Sysctls, claim.Namespace(namespace.UTS)},
 	Contrast: "64 bytes are read back, also from /proc/sys/kernel/domainname",
 	Try:      "unshare --uts sh -c 'f=/proc/sys/kernel/domainname; printf %064d 1 > $f; cat $f'",
 	Shows:    "0000000000000000000000000000000000000000000000000000000000000001",

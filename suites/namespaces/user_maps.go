@@ -303,7 +303,7 @@ var _ = claim.It(claim.Claim{
 	ID:       "user/owner-in-parent-has-all-caps",
 	Text:     "A process in the parent namespace whose effective UID created the child has all capabilities in it; one of that UID further up has none.",
 	Source:   claim.Sources{claim.Man("user_namespaces(7)", "Capabilities")},
-	Needs:    claim.Needs{claim.Root, userNeed, unprivileged},
+	Needs:    claim.Needs{claim.Sysctls, claim.Root, userNeed, unprivileged},
 	Contrast: "another UID, and the creator's two levels up, get EPERM",
 	Try:      "setpriv --reuid 1000 --regid 1000 --clear-groups unshare --user sleep 9 & sleep 1; setpriv --reuid 1000 --regid 1000 --clear-groups nsenter --user --target $(pgrep -n sleep) --preserve-credentials grep CapEff /proc/self/status",
 }, func(ctx SpecContext) {
@@ -359,7 +359,7 @@ var _ = claim.It(claim.Claim{
 	ID:       "user/siblings-have-no-power-over-each-other",
 	Text:     "Full capabilities in one user namespace give none in a sibling.",
 	Source:   claim.Sources{claim.Man("user_namespaces(7)", "Capabilities")},
-	Needs:    claim.Needs{userNeed, utsNeed},
+	Needs:    claim.Needs{claim.Sysctls, userNeed, utsNeed},
 	Contrast: "its own UTS namespace can be joined",
 	Try:      "unshare --user --map-root-user --uts sleep 99 & until p=$(pgrep -x -n sleep); do :; done; unshare --user --map-root-user nsenter --uts=/proc/$p/ns/uts hostname x; nsenter --uts=/proc/$p/ns/uts hostname by-parent && echo the parent may",
 	Shows:    "nsenter: …: …\nthe parent may",
@@ -383,7 +383,7 @@ var _ = claim.It(claim.Claim{
 	ID:       "user/joining-grants-all-capabilities",
 	Text:     "Joining a user namespace with setns(2) gives all capabilities in it.",
 	Source:   claim.Sources{claim.Man("setns(2)", "User namespaces"), claim.Man("user_namespaces(7)", "")},
-	Needs:    claim.Needs{userNeed, unprivileged},
+	Needs:    claim.Needs{claim.Sysctls, userNeed, unprivileged},
 	Contrast: "none before",
 	Try:      "unshare --user --map-root-user sleep 9 & sleep 1; nsenter --user --target $! grep CapEff /proc/self/status",
 }, func(ctx SpecContext) {

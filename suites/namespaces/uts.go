@@ -103,7 +103,7 @@ var _ = claim.It(claim.Claim{
 	ID:       "uts/proc-file-follows-reader",
 	Text:     "/proc/sys/kernel/hostname reads and writes the UTS namespace of the process using it, also on one and the same proc mount.",
 	Source:   claim.Sources{claim.Man("proc(5)", "/proc/sys/kernel/hostname"), claim.Man("uts_namespaces(7)", "")},
-	Needs:    claim.Needs{claim.Root, utsNeed},
+	Needs:    claim.Needs{claim.Sysctls, claim.Root, utsNeed},
 	Contrast: "outside equals uname",
 	Try:      "unshare --uts sh -c 'hostname inside; cat /proc/sys/kernel/hostname'; cat /proc/sys/kernel/hostname",
 	Shows:    "inside\n<host>",

@@ -31,7 +31,7 @@ var _ = claim.It(claim.Claim{
 	ID:       "network/bridge-isolated-ports-do-not-talk",
 	Text:     "Isolated ports of a bridge exchange nothing with each other, and everything with its other ports.",
 	Source:   claim.Sources{claim.Man("bridge(8)", "isolated")},
-	Needs:    claim.Needs{claim.Wired, claim.Bridge},
+	Needs:    claim.Needs{claim.Inet, claim.Wired, claim.Bridge},
 	Contrast: "reply before, and from a port that is not isolated",
 	Since:    "4.18",
 	Try:      "ip link add br0 type bridge; ip link set br0 up; for i in 1 2 3; do ip netns add c$i; ip link add v$i type veth peer name eth0 netns c$i; ip link set v$i master br0 up; ip -n c$i addr add 10.0.0.1$i/24 dev eth0; ip -n c$i link set eth0 up; done; for i in 1 2; do bridge link set dev v$i isolated on; done; for i in 2 3; do ip netns exec c1 ping -qc 1 -W 1 10.0.0.1$i | grep -o '[01] received'; done",
@@ -62,7 +62,7 @@ var _ = claim.It(claim.Claim{
 	ID:       "network/bridge-vlan-filtering-separates-ports",
 	Text:     "A bridge with VLAN filtering forwards only between ports of one VLAN.",
 	Source:   claim.Sources{claim.Man("bridge(8)", "vlan"), claim.Man("ip-link(8)", "vlan_filtering")},
-	Needs:    claim.Needs{claim.Wired, claim.Bridge, vlanFilteringNeed},
+	Needs:    claim.Needs{claim.Inet, claim.Wired, claim.Bridge, vlanFilteringNeed},
 	Contrast: "reply within a VLAN, and once moved to it",
 	Try:      "ip link add br0 type bridge vlan_filtering 1; ip link set br0 up; for i in 1 2 3; do ip netns add c$i; ip link add v$i type veth peer name eth0 netns c$i; ip link set v$i master br0 up; ip -n c$i addr add 10.0.0.1$i/24 dev eth0; ip -n c$i link set eth0 up; done; bridge vlan add dev v3 vid 20 pvid untagged; for i in 2 3; do ip netns exec c1 ping -qc 1 -W 1 10.0.0.1$i | grep -o '[01] received'; done",
 	Shows:    "1 received\n0 received",
@@ -92,7 +92,7 @@ var _ = claim.It(claim.Claim{
 	ID:       "network/bridge-relearns-a-moved-mac",
 	Text:     "When a MAC address speaks at another port a bridge sends what is for it there, and no longer to the old one.",
 	Source:   claim.Sources{claim.Man("bridge(8)", "fdb"), claim.Doc("IEEE 802.1D", "7.8")},
-	Needs:    claim.Needs{claim.Wired, claim.Bridge},
+	Needs:    claim.Needs{claim.Inet, claim.Wired, claim.Bridge},
 	Contrast: "to the old port before it moves",
 }, func(ctx SpecContext) {
 	_, host, c := bridged(ctx, 3)
@@ -122,7 +122,7 @@ var _ = claim.It(claim.Claim{
 	ID:       "network/bridge-floods-broadcast-and-multicast",
 	Text:     "A bridge sends broadcast and link-local-scope multicast frames out of every other port, once.",
 	Source:   claim.Sources{claim.Article("Bridge Networking"), claim.Doc("RFC 4541", "2.1.2")},
-	Needs:    claim.Needs{claim.Wired, claim.Bridge},
+	Needs:    claim.Needs{claim.Inet, claim.Wired, claim.Bridge},
 	Contrast: "a frame for the MAC of one port goes to that one only",
 }, func(ctx SpecContext) {
 	_, _, c := bridged(ctx, 3)

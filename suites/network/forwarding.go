@@ -16,7 +16,7 @@ var _ = claim.It(claim.Claim{
 	ID:       "network/route-forwarding-lowers-ttl-and-reports-mtu",
 	Text:     "A forwarding host lowers the TTL by one, and tells the sender of a packet that may not be fragmented and is too big for the next link (fragmentation needed).",
 	Source:   claim.Sources{claim.Doc("RFC 1812", "5.3.1"), claim.Doc("RFC 1191", "4"), claim.Man("ip(7)", "IP_MTU_DISCOVER")},
-	Needs:    claim.Needs{claim.Wired},
+	Needs:    claim.Needs{claim.Inet, claim.Wired},
 	Contrast: "the host itself answers with the whole TTL; a smaller packet, or one that may be fragmented, passes",
 	Try:      "ip netns add r; ip netns add c; ip netns add f; ip link add c netns r type veth peer name eth0 netns c; ip link add f netns r mtu 1000 type veth peer name eth0 netns f mtu 1000; ip -n r addr add 10.0.0.1/24 dev c; ip -n r addr add 192.0.2.1/24 dev f; ip -n c addr add 10.0.0.2/24 dev eth0; ip -n f addr add 192.0.2.2/24 dev eth0; for l in c f; do ip -n r link set $l up; ip -n $l link set eth0 up; done; ip -n c route add default via 10.0.0.1; ip -n f route add default via 192.0.2.1; ip netns exec r sh -c 'echo 1 > /proc/sys/net/ipv4/ip_forward'; for a in 10.0.0.1 192.0.2.2; do ip netns exec c ping -c 1 -W 1 $a | grep -o 'ttl=[0-9]*'; done; ip netns exec c ping -M do -s 1200 -c 1 -W 1 192.0.2.2 | grep -o 'mtu = [0-9]*'",
 	Shows:    "ttl=64\nttl=63\nmtu = 1000",

@@ -40,7 +40,7 @@ var _ = claim.It(claim.Claim{
 	ID:       "network/route-reverse-path-filter-drops-spoofed-sources",
 	Text:     "With rp_filter=1 a host drops what comes in by another interface than the one that leads back to its source.",
 	Source:   claim.Sources{claim.Man("ip(7)", "rp_filter"), claim.Doc("kernel ip-sysctl rp_filter", ""), claim.Doc("RFC 3704", "2.2")},
-	Needs:    claim.Needs{claim.Wired},
+	Needs:    claim.Needs{claim.Inet, claim.Wired},
 	Contrast: "it comes in with rp_filter=0",
 }, func(ctx SpecContext) {
 	t := NewTopology(ctx)

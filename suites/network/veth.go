@@ -17,7 +17,7 @@ var _ = claim.It(claim.Claim{
 	ID:       "network/veth-carries-streams-and-full-frames-unchanged",
 	Text:     "A veth carries TCP streams and frames of its full MTU unchanged, and refuses what is longer.",
 	Source:   claim.Sources{claim.Man("veth(4)", ""), claim.Man("ip(7)", "IP_MTU_DISCOVER")},
-	Needs:    claim.Needs{claim.Wired},
+	Needs:    claim.Needs{claim.Inet, claim.Wired},
 	Contrast: "EMSGSIZE for a byte more than the MTU has room for",
 	Core:     true,
 	Try:      "ip netns add c; ip link add v0 type veth peer name eth0 netns c; ip addr add 10.0.0.1/24 dev v0; ip link set v0 up; ip -n c addr add 10.0.0.2/24 dev eth0; ip -n c link set eth0 up; for s in 1472 1473; do ping -M do -s $s -c 1 -W 1 10.0.0.2 2>&1 | grep -o -m1 -e '1 received' -e 'too long'; done; ip link set v0 mtu 9000; ip -n c link set eth0 mtu 9000; ping -M do -s 8972 -qc 1 -W 1 10.0.0.2 | grep -o '1 received'",
@@ -54,7 +54,7 @@ var _ = claim.It(claim.Claim{
 	ID:       "network/veth-many-pairs-do-not-mix",
 	Text:     "Many veth pairs between two namespaces are as many wires: what goes into one comes out of its own peer only.",
 	Source:   claim.Sources{claim.Man("veth(4)", "")},
-	Needs:    claim.Needs{claim.Wired},
+	Needs:    claim.Needs{claim.Inet, claim.Wired},
 	Contrast: "a deleted pair takes its own traffic only",
 }, func(ctx SpecContext) {
 	t := NewTopology(ctx)
@@ -107,7 +107,7 @@ var _ = claim.It(claim.Claim{
 	ID:       "network/packet-socket-sees-only-its-namespace",
 	Text:     "A packet socket on all interfaces sees the frames of its own network namespace and of no other.",
 	Source:   claim.Sources{claim.Man("network_namespaces(7)", "DESCRIPTION"), claim.Man("packet(7)", "")},
-	Needs:    claim.Needs{claim.Wired},
+	Needs:    claim.Needs{claim.Inet, claim.Wired},
 	Contrast: "one in the sender's and one in the receiver's namespace see them",
 	Core:     true,
 	Try:      "for n in a b c; do ip netns add $n; done; ip link add eth0 netns a type veth peer name eth0 netns b; for n in a b c; do ip -n $n link set lo up; done; for n in a b; do ip -n $n link set eth0 up; done; ip -n a addr add 10.0.0.1/24 dev eth0; ip -n b addr add 10.0.0.2/24 dev eth0; for n in b c; do ip netns exec $n timeout 3 tcpdump -U -ni any -w $n.pcap icmp 2> $n.log & until grep -q listening $n.log 2> /dev/null; do :; done; done; ip netns exec a ping -qc 1 10.0.0.2 > /dev/null; wait; for n in b c; do tcpdump -r $n.pcap 2> /dev/null | grep -q 'echo request' && echo seen in $n || echo nothing in $n; done",

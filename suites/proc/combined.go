@@ -144,7 +144,7 @@ var _ = claim.It(claim.Claim{
 	ID:       "combined/two-containers-reuse-every-name",
 	Text:     "Two containers can have the same PID, host name, address and port at the same time.",
 	Source:   claim.Sources{claim.Article("Introduction to Linux Namespaces"), claim.Man("namespaces(7)", "")},
-	Needs:    claim.Needs{claim.Namespace(namespace.PID), claim.Namespace(namespace.Network), claim.Namespace(namespace.UTS), claim.Bridge},
+	Needs:    claim.Needs{claim.Inet, claim.Namespace(namespace.PID), claim.Namespace(namespace.Network), claim.Namespace(namespace.UTS), claim.Bridge},
 	Contrast: "without namespaces the port gives EADDRINUSE",
 	Try:      "for i in 1 2; do unshare --pid --fork --uts --net sh -c 'hostname same; ip link set lo up; echo $$ $(hostname) $(ip -br -4 addr show lo)'; done",
 	Shows:    "1 same lo UNKNOWN 127.0.0.1/8\n1 same lo UNKNOWN 127.0.0.1/8",

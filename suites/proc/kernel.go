@@ -275,7 +275,7 @@ var _ = claim.It(claim.Claim{
 	ID:       "kernel/no-boot-and-fast-start",
 	Text:     "Starting a process in six new namespaces takes well under a quarter of a second, with no boot.",
 	Source:   claim.Sources{claim.Article("Introduction to Containers")},
-	Needs:    claim.Needs{claim.Namespace(namespace.PID), claim.Namespace(namespace.IPC), claim.Namespace(namespace.Cgroup)},
+	Needs:    claim.Needs{claim.Sysctls, claim.Namespace(namespace.PID), claim.Namespace(namespace.IPC), claim.Namespace(namespace.Cgroup)},
 	Contrast: "a VM boot takes seconds and has another boot_id",
 	Try:      "cat /proc/sys/kernel/random/boot_id; unshare --pid --fork --mount --net --uts --ipc --cgroup cat /proc/sys/kernel/random/boot_id",
 	Shows:    "<boot>\n<boot>",
