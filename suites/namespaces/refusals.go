@@ -472,7 +472,7 @@ var ipcSysctls = claim.Need{
 
 var _ = claim.It(claim.Claim{
 	ID:       "ipc/sysctls-limit-what-can-be-made",
-	Text:     "shmmax, shmmni, sem, msgmni and msgmax of an IPC namespace bound the objects that can be made in it: EINVAL beyond a size, ENOSPC beyond a number.",
+	Text:     "shmmax, shmmni, shmall, sem, msgmni and msgmax of an IPC namespace bound the objects that can be made in it: EINVAL beyond a size, ENOSPC beyond a number.",
 	Source:   claim.Sources{claim.Man("ipc_namespaces(7)", ""), claim.Man("shmget(2)", "ERRORS"), claim.Man("msgget(2)", "ERRORS"), claim.Man("semget(2)", "ERRORS")},
 	Needs:    claim.Needs{ipcNeed, sysvipc, claim.File("/proc/sys/kernel/shmmax", "CONFIG_SYSVIPC_SYSCTL"), ipcSysctls, ipcSysctlsWritten},
 	Contrast: "within the limits, and in another namespace, they are made",
@@ -507,6 +507,14 @@ var _ = claim.It(claim.Claim{
 	Expect(secondShm).To(harness.FailWith(unix.ENOSPC), "shmget of more segments than shmmni")
 	Expect(secondMsg).To(harness.FailWith(unix.ENOSPC), "msgget of more queues than msgmni")
 
+	// shmall counts pages, of all segments together.
+	paged, page := harness.Start(ctx, harness.New(namespace.IPC)), os.Getpagesize()
+	harness.Must(paged.WriteFile("/proc/sys/kernel/shmall", "2"))
+	Expect(shm(paged, page)).To(Succeed(), "contrast: shmget of one page of shmall's two")
+	beyond := shm(paged, 2*page)
+	Expect(beyond).To(harness.FailWith(unix.ENOSPC), "shmget of more pages than shmall leaves")
+	Expect(shm(paged, page)).To(Succeed(), "contrast: shmget of the last page that shmall leaves")
+
 	queue := harness.Got(msgget(other, unix.IPC_CREAT|0o600))
 	send := func(n int) error {
 		_, err := other.Syscall("msgsnd", unix.SYS_MSGSND, queue, append(binary.NativeEndian.AppendUint64(nil, 1), bytesOf(n)...), n, unix.IPC_NOWAIT)
@@ -518,7 +526,7 @@ var _ = claim.It(claim.Claim{
 	Expect(long).To(harness.FailWith(unix.EINVAL), "a message of 17 bytes with msgmax at 16")
 	Expect(send(16)).To(Succeed(), "contrast: a message of msgmax bytes")
 	Expect(shm(other, 8193)).To(Succeed(), "contrast: shmget in another IPC namespace")
-	claim.Evidence("beyond shmmax: %v; SEMMSL: %v; shmmni: %v; msgmni: %v; msgmax: %v", big, sets, secondShm, secondMsg, long)
+	claim.Evidence("beyond shmmax: %v; SEMMSL: %v; shmmni: %v; shmall: %v; msgmni: %v; msgmax: %v", big, sets, secondShm, beyond, secondMsg, long)
 })
 
 func bytesOf(n int) []byte { return []byte(strings.Repeat("x", n)) }
