@@ -556,7 +556,7 @@ var _ = claim.It(claim.Claim{
 	ID:       "net/low-ports-need-cap-or-sysctl",
 	Text:     "Binding a port below ip_unprivileged_port_start (1024) needs CAP_NET_BIND_SERVICE, and that sysctl is per network namespace.",
 	Source:   claim.Sources{claim.Man("capabilities(7)", "CAP_NET_BIND_SERVICE"), claim.Man("ip(7)", "")},
-	Needs:    claim.Needs{netNeed, claim.Root, claim.File("/proc/sys/net/ipv4/ip_unprivileged_port_start")},
+	Needs:    claim.Needs{netNeed, claim.Root, claim.Inet, claim.Sysctls, claim.File("/proc/sys/net/ipv4/ip_unprivileged_port_start")},
 	Contrast: "works as root, or after setting 0 inside; host keeps 1024",
 	Try:      "setpriv --reuid nobody --clear-groups nc -l -p 80",
 }, func(ctx SpecContext) {

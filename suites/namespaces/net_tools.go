@@ -44,6 +44,7 @@ var inheritInit = claim.Need{
 		}
 		return nil
 	},
+	Built: []string{"CONFIG_SYSCTL"},
 }
 
 func kernelSysctl(name string) string { return harness.Got(kernel.Sysctl(name)) }

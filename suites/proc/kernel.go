@@ -155,7 +155,7 @@ var _ = claim.It(claim.Claim{
 	ID:       "kernel/global-sysctls-shared",
 	Text:     "A sysctl that belongs to no namespace is one for all: a container's global root changes the host's, a user-namespace root may not.",
 	Source:   claim.Sources{claim.Article("Introduction to Containers"), claim.Man("proc(5)", "/proc/sys")},
-	Needs:    claim.Needs{claim.Root, claim.Namespace(namespace.UTS), claim.Namespace(namespace.User), claim.File("/proc/sys/vm/swappiness")},
+	Needs:    claim.Needs{claim.Root, claim.Namespace(namespace.UTS), claim.Namespace(namespace.User), claim.Sysctls, claim.File("/proc/sys/vm/swappiness")},
 	Contrast: "kernel.hostname stays inside",
 	Try:      `s=/proc/sys/vm/swappiness; unshare --mount --pid --fork sh -c "cat $s | tee $s > /dev/null && echo written"; setpriv --reuid 1000 --regid 1000 --clear-groups unshare --user --map-root-user sh -c "cat $s | tee $s > /dev/null"`,
 	Shows:    "written\ntee: /proc/sys/vm/swappiness: Permission denied",
