@@ -442,13 +442,19 @@ func (sb *Sandbox) Answers() bool {
 // Exit makes the sandbox's process call exit_group(2), and waits until it has
 // exited; its parent may still reap it.
 func (sb *Sandbox) Exit(status int) {
-	c := sb.begin("exit_group")
-	// There is no answer to wait for but the end.
-	sb.ctx, sb.lost = context.Background(), nil
-	_, _ = c.do(unix.SYS_EXIT_GROUP, uintptr(status))
+	sb.BeginExit(status)
 	if !sb.WaitExit(settleTime) {
 		Broken("%s did not exit within %s", sb.name, settleTime)
 	}
+}
+
+// BeginExit is Exit that does not wait for the exit's end, which for PID 1 of a
+// namespace comes after that of all other members.
+func (sb *Sandbox) BeginExit(status int) {
+	c := sb.begin("exit_group")
+	// There is no answer but the end of the connection.
+	sb.ctx, sb.lost = context.Background(), nil
+	_, _ = c.do(unix.SYS_EXIT_GROUP, uintptr(status))
 	sb.lost = errors.New("it has exited")
 }
 

@@ -184,22 +184,25 @@ var _ = claim.It(claim.Claim{
 		}
 		// Not only the children of init.
 		children = append(children, children[0].Fork(ctx))
-		parent.Exit(0)
+		parent.BeginExit(0)
 		return parent, children
 	}
-	_, orphans := family()
-	_, members := family(namespace.PID)
-	alive := 0
+	plain, orphans := family()
+	init, members := family(namespace.PID)
+	alive, within := 0, settle
 	for _, m := range members {
-		if !m.WaitExit(settle) {
+		if !m.WaitExit(within) {
 			alive++
+			within = 0 // They had the time of the first.
 		}
 	}
+	Expect(plain.WaitExit(settle)).To(BeTrue(), "contrast: an ordinary parent exits")
 	for _, o := range orphans {
 		Expect(o.WaitExit(0)).To(BeFalse(), "contrast: a child of an ordinary parent that has exited")
 	}
 	claim.Evidence("%d of %d members alive after init's exit, %d orphans of an ordinary parent", alive, len(members), len(orphans))
 	Expect(alive).To(BeZero(), "members of a PID namespace alive after its init has exited")
+	Expect(init.WaitExit(settle)).To(BeTrue(), "init itself exits")
 })
 
 var _ = claim.It(claim.Claim{
