@@ -327,7 +327,8 @@ func (needs Needs) blame(stage error) string {
 		return ""
 	}
 	about := Namespace(refused.Type)
-	reason, remedy, offered := about.Judge(refused)
+	// The stage would be refused the next of them then.
+	reason, remedy, offered := about.Judge(refused, Namespace(namespace.PID), Namespace(namespace.Network), Namespace(namespace.UTS))
 	switch {
 	case offered && needs.has(about.Name):
 		ginkgo.Fail(fmt.Sprintf("%s, yet the kernel refuses it: %v", reason, refused), 2)
