@@ -442,5 +442,7 @@ var guestOptions = []struct{ option, without string }{
 	{"CONFIG_DEVTMPFS", "it has no /dev"},
 	{"CONFIG_TMPFS", "it has no tmpfs to work in"},
 	{"CONFIG_NET", "it has no sockets, by which bulkhead drives its processes"},
+	{"CONFIG_MULTIUSER", "it has no users, and no namespaces without them"},
+	{"CONFIG_NAMESPACES", "it has no namespaces"},
 	{"CONFIG_UNIX", "it has no UNIX sockets, by which bulkhead drives its processes"},
 }
