@@ -283,26 +283,36 @@ var _ = claim.It(claim.Claim{
 	const bootID = "/proc/sys/kernel/random/boot_id"
 	host := harness.Start(ctx)
 	types := []namespace.Type{namespace.PID, namespace.Mount, namespace.Network, namespace.UTS, namespace.IPC, namespace.Cgroup}
-	var times []time.Duration
-	var inside string
-	for range 5 {
+	program := rootfs.Tiny(ctx).Dir + "/bin/true"
+	started := func(types ...namespace.Type) (*harness.Sandbox, time.Duration) {
 		start := time.Now()
 		sb := harness.Start(ctx, harness.Under(host), harness.New(types...))
-		program := harness.Got(sb.Run(ctx, rootfs.Tiny(ctx).Dir+"/bin/true"))
-		times = append(times, time.Since(start))
-		Expect(program.Status.ExitStatus()).To(Equal(0), "status of /bin/true in a container")
+		ended := harness.Got(sb.Run(ctx, program))
+		took := time.Since(start)
+		Expect(ended.Status.ExitStatus()).To(Equal(0), "status of /bin/true in new namespaces %v", types)
+		return sb, took
+	}
+	var times, plain []time.Duration
+	var inside string
+	for range 5 {
+		_, without := started()
+		sb, took := started(types...)
+		plain, times = append(plain, without), append(times, took)
 		for _, t := range types {
 			own := harness.Got(host.Stat(fmt.Sprintf("/proc/%d/ns/%s", sb.PID(), t.Name)))
 			Expect(own.String()).NotTo(Equal(harness.Got(host.Namespace(t)).String()), "the %s namespace of a process cloned with %s is its parent's", t.Name, t.Const)
 		}
 		inside = harness.Got(sb.ReadFile(bootID))
 	}
-	// The fastest, for on a busy machine the others wait for a processor.
-	fastest := slices.Min(times)
+	// The fastest, for on a busy machine the others wait for a processor. Where
+	// all wait, as in an emulated guest of a busy machine, so does a start without
+	// namespaces.
+	fastest, fastestPlain := slices.Min(times), slices.Min(plain)
+	limit := max(harness.Scaled(250*time.Millisecond), 10*fastestPlain)
 	outside := harness.Got(host.ReadFile(bootID))
 	random := harness.Got(host.ReadFile("/proc/sys/kernel/random/uuid"))
-	claim.Evidence("fastest of five: %v; boot_id %s inside and %s outside", fastest.Round(time.Millisecond), strings.TrimSpace(inside), strings.TrimSpace(outside))
+	claim.Evidence("fastest of five: %v, without new namespaces %v; boot_id %s inside and %s outside", fastest.Round(time.Millisecond), fastestPlain.Round(time.Millisecond), strings.TrimSpace(inside), strings.TrimSpace(outside))
 	Expect(inside).To(Equal(outside), "boot_id inside and outside: no kernel was booted")
-	Expect(fastest).To(BeNumerically("<", harness.Scaled(250*time.Millisecond)), "the fastest of five starts of a program in six new namespaces")
+	Expect(fastest).To(BeNumerically("<", limit), "the fastest of five starts of a program in six new namespaces")
 	Expect(random).NotTo(Equal(outside), "contrast: an identifier made anew")
 })
