@@ -36,7 +36,8 @@ verify: bin/bulkhead ## check this kernel, through sudo when not root
 test: generated vet unit suites ## run all tests
 endif
 
-vet: generated ## go vet and staticcheck
+vet: generated ## gofmt, go vet and staticcheck
+	@unformatted=$$($$(go env GOROOT)/bin/gofmt -l cmd docs fixtures hack harness internal suites) && test -z "$$unformatted" || { echo "not formatted (gofmt -w): $$unformatted" >&2; exit 1; }
 	go vet ./...
 	go tool staticcheck ./...
 

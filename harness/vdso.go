@@ -94,16 +94,11 @@ func (sb *Sandbox) VDSO(name string, a, b any) error {
 	if base == 0 {
 		return fmt.Errorf("no vDSO is mapped in %s", sb.name)
 	}
-	c := sb.begin("vDSO " + name)
-	stack := c.bytes(make([]byte, vdsoStack)) + vdsoStack
-	args, filled := c.marshal([]any{a, b})
-	ret, err := c.do(wire.Call, append([]uintptr{uintptr(base + offset), stack}, args...)...)
-	for addr, b := range filled {
-		copy(b, c.view(addr, len(b)))
-	}
+	op := "vDSO " + name
+	ret, err := sb.Syscall(op, wire.Call, uintptr(base+offset), make([]byte, vdsoStack), vdsoStack, a, b)
 	// It is an int in C.
 	if result := int32(ret); err == nil && result < 0 {
-		err = &Error{c.op, unix.Errno(-result)}
+		err = &Error{op, unix.Errno(-result)}
 	}
 	return err
 }

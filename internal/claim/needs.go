@@ -355,13 +355,13 @@ func unset(options []string) (missing []string) {
 	return missing
 }
 
-// lacking says that the options are not set, and with them those of the other
-// needs that are not set either: who builds a kernel for a claim wants to know
-// all of them.
-func lacking(options []string, others Needs) (reason, remedy string) {
-	for _, n := range others {
+// lacking says which options of the needs are not set, all of them: who builds a
+// kernel for a claim wants to do it once.
+func (needs Needs) lacking() (reason, remedy string) {
+	var options []string
+	for _, n := range needs {
 		if n.Since == "" || kernel.AtLeastString(n.Since) {
-			options = append(options, append(unset(n.Built), unset(n.Options)...)...)
+			options = append(options, unset(slices.Concat(n.Built, n.Options))...)
 		}
 	}
 	slices.Sort(options)
@@ -381,8 +381,8 @@ func (n Need) Judge(err error, others ...Need) (reason, remedy string, offered b
 	if errors.As(err, &lack) {
 		return err.Error(), lack.Mend, false
 	}
-	if missing := unset(n.Built); len(missing) > 0 {
-		reason, remedy = lacking(append(missing, unset(n.Options)...), others)
+	if len(unset(n.Built)) > 0 {
+		reason, remedy = append(Needs{n}, others...).lacking()
 		return reason, remedy, false
 	}
 	remedy = strings.ReplaceAll(advice.Needs[n.Name], advice.Cgroup2, kernel.Cgroup2Mount())
@@ -407,21 +407,19 @@ func (n Need) Judge(err error, others ...Need) (reason, remedy string, offered b
 		return fmt.Sprintf("%s: %v (the kernel's configuration cannot be read)", n.Name, err), advice.Build(n.Options...), false
 	}
 	// One that is not set is why, whatever the others are.
-	if missing := unset(n.Options); len(missing) > 0 {
-		reason, remedy = lacking(missing, others)
+	if len(unset(n.Options)) > 0 {
+		reason, remedy = append(Needs{n}, others...).lacking()
 		return reason, remedy, false
 	}
 	var built, modules []string
 	for _, o := range n.Options {
-		switch v, _ := config.Option(o); v {
-		case "y":
+		switch v, _ := config.Option(o); {
+		case v == "y":
 			built = append(built, o+"=y")
+		case kernel.ModuleLoaded(advice.Module(o)):
+			built = append(built, o+"=m and loaded")
 		default:
-			if kernel.ModuleLoaded(advice.Module(o)) {
-				built = append(built, o+"=m and loaded")
-			} else {
-				modules = append(modules, o)
-			}
+			modules = append(modules, o)
 		}
 	}
 	if len(modules) > 0 {

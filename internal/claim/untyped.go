@@ -135,7 +135,7 @@ var Untyped = map[string]string{
 	"time/offsets-format-einval":                            "needs writes by the process that called unshare(2), before it has a child",
 	"time/offsets-frozen-after-first-member":                "needs writes to timens_offsets after unshare(2) and after a fork",
 	"time/setns-needs-single-thread":                        "needs a program with two threads",
-	"time/vdso-follows-fork-and-setns":                     "needs a program that joins and reads the clock without another execve(2)",
+	"time/vdso-follows-fork-and-setns":                      "needs a program that joins and reads the clock without another execve(2)",
 	"user/cap-file-capabilities-from-userns-are-v3":         "needs the raw security.capability attribute",
 	"user/gid-map-needs-setgroups-deny":                     "a process may write its own files in /proc only while it is dumpable, which setpriv(1) ends",
 	"user/joining-grants-all-capabilities":                  "nsenter(1) executes a program, which takes the capabilities from all but UID 0",

@@ -17,7 +17,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"bulkhead/internal/memory"
-
 	"bulkhead/internal/vm/guest"
 )
 

@@ -28,14 +28,18 @@ var wakeTime = harness.Scaled(5 * time.Second)
 func clock(sb *harness.Sandbox, id int) time.Duration {
 	buf := make([]byte, 16)
 	harness.Got(sb.Syscall("clock_gettime", unix.SYS_CLOCK_GETTIME, id, buf))
-	return time.Duration(le64(buf))*time.Second + time.Duration(le64(buf[8:]))
+	return timespec(buf)
 }
 
 // vdsoClock reads a clock as programs do, through the vDSO.
 func vdsoClock(sb *harness.Sandbox, id int) time.Duration {
 	buf := make([]byte, 16)
 	harness.Must(sb.VDSO("clock_gettime", id, buf))
-	return time.Duration(le64(buf))*time.Second + time.Duration(le64(buf[8:]))
+	return timespec(buf)
+}
+
+func timespec(raw []byte) time.Duration {
+	return time.Duration(le64(raw))*time.Second + time.Duration(le64(raw[8:]))
 }
 
 // ahead is how far the clock of a is before that of b, to the second.

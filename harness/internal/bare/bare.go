@@ -1,7 +1,8 @@
 // Package bare turns a process into one that only makes the calls it is told
 // to, system calls and those of the vDSO: forked from a Go program,
-// single-threaded, never again in the Go runtime. unshare(2) and setns(2) of user, mount and time namespaces want
-// such a process. It refuses to know what the calls are for.
+// single-threaded, never again in the Go runtime. unshare(2) and setns(2) of
+// user, mount and time namespaces want such a process. It refuses to know what
+// the calls are for.
 package bare
 
 import (
@@ -67,35 +68,26 @@ func serve(control uintptr) {
 			break
 		}
 		if req.Nr == wire.Call {
-			rep.Ret, rep.Errno = uint64(call(uintptr(req.Args[0]), uintptr(req.Args[1]), uintptr(req.Args[2]), uintptr(req.Args[3]))), 0
-			if !answer(control, &rep) {
-				break
+			rep.Ret, rep.Errno = uint64(call(uintptr(req.Args[0]), uintptr(req.Args[1]+req.Args[2]), uintptr(req.Args[3]), uintptr(req.Args[4]))), 0
+		} else {
+			ret, _, errno := syscall.RawSyscall6(uintptr(req.Nr), uintptr(req.Args[0]), uintptr(req.Args[1]),
+				uintptr(req.Args[2]), uintptr(req.Args[3]), uintptr(req.Args[4]), uintptr(req.Args[5]))
+			if req.Child != 0 && ret == 0 && errno == 0 {
+				syscall.RawSyscall(syscall.SYS_CLOSE, control, 0, 0)
+				syscall.RawSyscall(syscall.SYS_CLOSE, uintptr(req.Close), 0, 0)
+				control = uintptr(req.Child)
+				continue
 			}
-			continue
+			rep.Ret, rep.Errno = uint64(ret), uint64(errno)
 		}
-		ret, _, errno := syscall.RawSyscall6(uintptr(req.Nr), uintptr(req.Args[0]), uintptr(req.Args[1]),
-			uintptr(req.Args[2]), uintptr(req.Args[3]), uintptr(req.Args[4]), uintptr(req.Args[5]))
-		if req.Child != 0 && ret == 0 && errno == 0 {
-			syscall.RawSyscall(syscall.SYS_CLOSE, control, 0, 0)
-			syscall.RawSyscall(syscall.SYS_CLOSE, uintptr(req.Close), 0, 0)
-			control = uintptr(req.Child)
-			continue
-		}
-		rep.Ret, rep.Errno = uint64(ret), uint64(errno)
-		if !answer(control, &rep) {
+		n, _, errno = syscall.RawSyscall(syscall.SYS_WRITE, control, uintptr(unsafe.Pointer(&rep)), wire.ReplySize)
+		if errno != 0 || n != wire.ReplySize {
 			break
 		}
 	}
 	for {
 		syscall.RawSyscall(syscall.SYS_EXIT_GROUP, 0, 0, 0)
 	}
-}
-
-//go:norace
-//go:nosplit
-func answer(control uintptr, rep *wire.Reply) bool {
-	n, _, errno := syscall.RawSyscall(syscall.SYS_WRITE, control, uintptr(unsafe.Pointer(rep)), wire.ReplySize)
-	return errno == 0 && n == wire.ReplySize
 }
 
 // call calls a C function with two arguments on a stack that ends at the

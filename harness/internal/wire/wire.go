@@ -32,8 +32,9 @@ type Request struct {
 	Close uint64
 }
 
-// Call as Nr asks for a call of the function at the address Args[0], on the stack
-// that ends at Args[1], with Args[2] and Args[3]; its result comes as Ret.
+// Call as Nr asks for a call of the C function at the address Args[0], on the
+// stack of Args[2] bytes at Args[1], with the arguments Args[3] and Args[4]. Its
+// result comes as Ret.
 const Call = 1 << 63
 
 // Reply is what the system call returned. Errno is 0 on success.
