@@ -35,7 +35,7 @@ func TestAnOptionThatIsOffIsNamedWithItsMenu(t *testing.T) {
 		others = append(others, o+"=y")
 	}
 	for option, about := range advice.Options {
-		need := Need{Name: "a feature", Options: []string{"CONFIG_NET_NS", option}}
+		need := &Need{Name: "a feature", Options: []string{"CONFIG_NET_NS", option}}
 		if option == "CONFIG_NET_NS" {
 			need.Options = need.Options[1:]
 		}
@@ -61,13 +61,13 @@ func TestAnOptionThatIsOffIsNamedWithItsMenu(t *testing.T) {
 // TestAllOptionsThatAreOffAreNamed: who builds a kernel wants to do it once.
 func TestAllOptionsThatAreOffAreNamed(t *testing.T) {
 	configured(t, "CONFIG_NET_NS=y", "CONFIG_BRIDGE=m", "# CONFIG_VETH is not set", "# CONFIG_VXLAN is not set", "# CONFIG_MEMCG is not set")
-	first := Need{Name: "a wire", Options: []string{"CONFIG_NET_NS", "CONFIG_VETH"}}
-	reason, remedy, offered := first.Judge(unix.EOPNOTSUPP,
-		Need{Name: "a bridge", Options: []string{"CONFIG_BRIDGE"}},
-		Need{Name: "a tunnel", Options: []string{"CONFIG_VXLAN", "CONFIG_VETH"}},
-		Need{Name: "a controller", Built: []string{"CONFIG_MEMCG"}},
-		Need{Name: "a thing to come", Options: []string{"CONFIG_TO_COME"}, Since: "99.0"},
-	)
+	first := &Need{Name: "a wire", Options: []string{"CONFIG_NET_NS", "CONFIG_VETH"}}
+	reason, remedy, offered := first.Judge(unix.EOPNOTSUPP, Needs{
+		{Name: "a bridge", Options: []string{"CONFIG_BRIDGE"}},
+		{Name: "a tunnel", Options: []string{"CONFIG_VXLAN", "CONFIG_VETH"}},
+		{Name: "a controller", Built: []string{"CONFIG_MEMCG"}},
+		{Name: "a thing to come", Options: []string{"CONFIG_TO_COME"}, Since: "99.0"},
+	}...)
 	if offered || reason != "CONFIG_MEMCG, CONFIG_VETH, CONFIG_VXLAN are not set" {
 		t.Errorf("%q, offered %v", reason, offered)
 	}
@@ -75,7 +75,7 @@ func TestAllOptionsThatAreOffAreNamed(t *testing.T) {
 		t.Errorf("mended by %q, not %q", remedy, want)
 	}
 	// The others say nothing of a need that lacks something else.
-	reason, _, _ = Need{Name: "a thing to come", Since: "99.0"}.Judge(unix.EOPNOTSUPP, first)
+	reason, _, _ = (&Need{Name: "a thing to come", Since: "99.0"}).Judge(unix.EOPNOTSUPP, first)
 	if !strings.HasSuffix(reason, " < 99.0 (a thing to come)") {
 		t.Errorf("%q", reason)
 	}
@@ -87,7 +87,7 @@ func TestAModuleThatIsNotLoadedIsNamed(t *testing.T) {
 			continue
 		}
 		configured(t, option+"=m")
-		reason, remedy, offered := Need{Name: "a feature", Options: []string{option}}.Judge(unix.EOPNOTSUPP)
+		reason, remedy, offered := (&Need{Name: "a feature", Options: []string{option}}).Judge(unix.EOPNOTSUPP)
 		want := "modprobe " + about.Module + ", as root of the machine itself"
 		if !kernel.ModuleInstalled(about.Module) {
 			want = "install the modules of this kernel: /lib/modules/" + kernel.ReleaseName() + " has no " + about.Module

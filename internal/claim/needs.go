@@ -19,9 +19,10 @@ import (
 )
 
 // Need is something that a claim's spec cannot do without. Whether it is there
-// is found by trying.
+// is found by trying, once a stage for all the claims that share the Need.
 type Need struct {
-	// Name is the need in a few words, as "CONFIG_VXLAN" or "root".
+	// Name is the need in a few words, as "CONFIG_VXLAN" or "root": the name of
+	// what advice.Needs has for it, which several may share.
 	Name string
 	// Try returns nil when it is there. Its error is part of the skip's reason.
 	Try func(ctx context.Context) error
@@ -38,10 +39,10 @@ type Need struct {
 }
 
 // Needs are a claim's needs.
-type Needs []Need
+type Needs []*Need
 
 // Root is root in the initial user namespace.
-var Root = Need{
+var Root = &Need{
 	Name: "root",
 	Try: func(context.Context) error {
 		if lack := kernel.RootObstacle(); lack != nil {
@@ -53,7 +54,7 @@ var Root = Need{
 
 // UnprivilegedUserNamespaces is that no switch keeps ordinary users from
 // creating user namespaces.
-var UnprivilegedUserNamespaces = Need{
+var UnprivilegedUserNamespaces = &Need{
 	Name: "user namespaces for ordinary users",
 	Try: func(context.Context) error {
 		if lack := kernel.UserNamespaceObstacle(); lack != nil {
@@ -64,7 +65,7 @@ var UnprivilegedUserNamespaces = Need{
 }
 
 // OrdinaryUser is somebody without privileges for harness.Nobody to act as.
-var OrdinaryUser = Need{
+var OrdinaryUser = &Need{
 	Name: "an ordinary user",
 	Try: func(ctx context.Context) error {
 		sb, err := harness.TryNobody(ctx)
@@ -77,8 +78,8 @@ var OrdinaryUser = Need{
 
 // Kernel is a release of at least since, for a behaviour that nothing but the
 // release tells beforehand.
-func Kernel(since string) Need {
-	return Need{
+func Kernel(since string) *Need {
+	return &Need{
 		Name: "kernel " + since,
 		Try: func(context.Context) error {
 			major, minor := kernel.Release()
@@ -95,9 +96,16 @@ var namespaceOptions = map[string]string{
 	"pid": "CONFIG_PID_NS", "time": "CONFIG_TIME_NS", "user": "CONFIG_USER_NS", "uts": "CONFIG_UTS_NS",
 }
 
+// namespaces are what Namespace returns, by type.
+var namespaces = map[namespace.Type]*Need{}
+
 // Namespace is the possibility to create namespaces of the type.
-func Namespace(t namespace.Type) Need {
-	n := Need{
+func Namespace(t namespace.Type) *Need {
+	n := namespaces[t]
+	if n != nil {
+		return n
+	}
+	n = &Need{
 		Name: t.Name + " namespaces",
 		Try: func(ctx context.Context) error {
 			sb, err := harness.TryStart(ctx, harness.New(t))
@@ -113,12 +121,13 @@ func Namespace(t namespace.Type) Need {
 	if t == namespace.Time {
 		n.Since = "5.6"
 	}
+	namespaces[t] = n
 	return n
 }
 
 // Device is the possibility to make an interface like link, which an option
 // provides; with a Parent, a veth is made to be that.
-func Device(kind, option string, link probe.Link) Need {
+func Device(kind, option string, link probe.Link) *Need {
 	return Feature(kind, "", []string{"CONFIG_NET_NS", option}, func(ctx context.Context) error {
 		sb, err := harness.TryStart(ctx, harness.New(namespace.Network), harness.Held())
 		if err != nil {
@@ -167,8 +176,8 @@ var (
 )
 
 // File is a file that the stage must have for a spec to look at.
-func File(path string, options ...string) Need {
-	return Need{
+func File(path string, options ...string) *Need {
+	return &Need{
 		Name: path,
 		Try: func(ctx context.Context) error {
 			_, err := harness.Host(ctx).Stat(path)
@@ -188,20 +197,24 @@ var (
 		}
 		return sb.Close(fd)
 	})
+	// SeccompFilters is the possibility to install a seccomp filter.
+	SeccompFilters = Feature("seccomp filters", "3.5", []string{"CONFIG_SECCOMP_FILTER"}, func(ctx context.Context) error {
+		return harness.Start(ctx).Filter(unix.SYS_SETHOSTNAME, unix.EPERM)
+	})
 	// Sysctls are those of the kernel in general.
 	Sysctls = File("/proc/sys/kernel", "CONFIG_SYSCTL")
 )
 
 // Feature is what try finds out, provided by kernel options since a release.
-func Feature(name string, since string, options []string, try func(ctx context.Context) error) Need {
-	return Need{Name: name, Since: since, Options: options, Try: try}
+func Feature(name string, since string, options []string, try func(ctx context.Context) error) *Need {
+	return &Need{Name: name, Since: since, Options: options, Try: try}
 }
 
 // Loaded is that the module of an option is in the kernel already, for one whose
 // loading would make interfaces on the machine.
-func Loaded(option string) Need {
+func Loaded(option string) *Need {
 	module := advice.Module(option)
-	return Need{
+	return &Need{
 		Name: module,
 		Try: func(context.Context) error {
 			value, known := kernel.LoadConfig().Option(option)
@@ -216,20 +229,20 @@ func Loaded(option string) Need {
 	}
 }
 
-// met are the needs that were found met on a stage, by name. One that was not is
-// tried again: the machine may have been short of something.
+// met are the needs that were found met on a stage. One that was not is tried
+// again: the machine may have been short of something.
 var met known
 
 type known struct {
 	stage *harness.Stage
-	names map[string]bool
+	needs map[*Need]bool
 }
 
-func (k *known) holds(n Need) bool {
+func (k *known) holds(n *Need) bool {
 	if stage, _ := harness.CurrentStage(); k.stage != stage {
-		k.stage, k.names = stage, map[string]bool{}
+		k.stage, k.needs = stage, map[*Need]bool{}
 	}
-	return k.names[n.Name]
+	return k.needs[n]
 }
 
 // Check ends the spec at the first need that is missing: as skipped, as failed
@@ -238,7 +251,7 @@ func (needs Needs) Check(ctx context.Context) {
 	if _, err := harness.CurrentStage(); err != nil {
 		var shared *harness.SharedNamespace
 		if errors.As(err, &shared) {
-			if needs.has(Namespace(shared.Type).Name) {
+			if slices.Contains(needs, Namespace(shared.Type)) {
 				ginkgo.Fail(err.Error(), 1)
 			}
 			harness.Broken("set up the stage: %v", err)
@@ -265,7 +278,7 @@ func (needs Needs) Check(ctx context.Context) {
 			err = n.Try(ctx)
 		}
 		if err == nil {
-			met.names[n.Name] = true
+			met.needs[n] = true
 			continue
 		}
 		if probe.Silent(err) {
@@ -330,19 +343,14 @@ func (needs Needs) blame(stage error) string {
 	// The stage would be refused the next of them then.
 	reason, remedy, offered := about.Judge(refused, Namespace(namespace.PID), Namespace(namespace.Network), Namespace(namespace.UTS))
 	switch {
-	case offered && needs.has(about.Name):
+	case offered && slices.Contains(needs, about):
 		ginkgo.Fail(fmt.Sprintf("%s, yet the kernel refuses it: %v", reason, refused), 2)
-	case !offered && needs.has(about.Name):
+	case !offered && slices.Contains(needs, about):
 		skip(reason, remedy)
 	case !offered:
 		return fmt.Sprintf("; %s: %s", reason, remedy)
 	}
 	return ""
-}
-
-// has says whether one of the needs is called name.
-func (needs Needs) has(name string) bool {
-	return slices.ContainsFunc(needs, func(n Need) bool { return n.Name == name })
 }
 
 // unset are those of the options that the kernel's configuration does not have.
@@ -376,7 +384,7 @@ func (needs Needs) lacking() (reason, remedy string) {
 // Judge tells a feature that is not offered from one that is refused although
 // the kernel's own configuration, or its release, has it. err is what
 // trying it gave, others are the needs that were not tried because of that.
-func (n Need) Judge(err error, others ...Need) (reason, remedy string, offered bool) {
+func (n *Need) Judge(err error, others ...*Need) (reason, remedy string, offered bool) {
 	var lack *advice.Lack
 	if errors.As(err, &lack) {
 		return err.Error(), lack.Mend, false

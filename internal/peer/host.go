@@ -164,7 +164,7 @@ func device(l probe.Link, option string) {
 		}
 		return
 	}
-	reason, _, offered := claim.Need{Name: l.Kind, Options: []string{option}}.Judge(err)
+	reason, _, offered := (&claim.Need{Name: l.Kind, Options: []string{option}}).Judge(err)
 	if offered {
 		panic(&lack{report.Fail, fmt.Sprintf("%s, yet the kernel refuses it: %v", reason, err)})
 	}

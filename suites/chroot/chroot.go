@@ -554,7 +554,7 @@ var _ = claim.It(claim.Claim{
 	ID:       "chroot/command-uses-chroot-syscall",
 	Text:     "The chroot(8) command does its work through the chroot(2) system call.",
 	Source:   claim.Sources{claim.Article("Introduction to Chroot")},
-	Needs:    claim.Needs{claim.Root, seccompFilter},
+	Needs:    claim.Needs{claim.Root, claim.SeccompFilters},
 	Contrast: "a program run without it shows no such call",
 	Try:      "strace -e trace=chroot chroot /tmp/tiny-linux /bin/true 2>&1 | grep ^chroot; strace -e trace=chroot true 2>&1 | grep -c ^chroot",
 	Shows:    "chroot(\"/tmp/tiny-linux\") = 0\n0",

@@ -12,14 +12,8 @@ import (
 
 	"bulkhead/harness"
 	"bulkhead/harness/probe"
-	"bulkhead/internal/claim"
 	"bulkhead/suites/rootfs"
 )
-
-// seccompFilter is the possibility to install a seccomp filter.
-var seccompFilter = claim.Feature("seccomp filters", "3.5", []string{"CONFIG_SECCOMP_FILTER"}, func(ctx context.Context) error {
-	return harness.Start(ctx).Filter(unix.SYS_CHROOT, unix.EXDEV)
-})
 
 func refuse(sb *harness.Sandbox, nr uintptr, errno unix.Errno) { harness.Must(sb.Filter(nr, errno)) }
 

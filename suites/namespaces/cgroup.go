@@ -93,7 +93,7 @@ var _ = claim.It(claim.Claim{
 })
 
 // bothVersions is that v1 and v2 are mounted side by side.
-var bothVersions = claim.Need{
+var bothVersions = &claim.Need{
 	Name: "cgroup v1 beside v2",
 	Try: func(ctx context.Context) error {
 		if v1Hierarchy() == "" {

@@ -57,7 +57,7 @@ var _ = claim.It(claim.Claim{
 
 // nsdelegate is that v2 is mounted with that option, which holds for all its
 // mounts and is the machine's to decide.
-var nsdelegate = claim.Need{
+var nsdelegate = &claim.Need{
 	Name: "cgroup v2 mounted with nsdelegate",
 	Try: func(context.Context) error {
 		mounts, err := mountinfo.GetMounts(mountinfo.FSTypeFilter("cgroup2"))

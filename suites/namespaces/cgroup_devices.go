@@ -16,7 +16,7 @@ import (
 )
 
 // devicesV1 is v1's devices hierarchy.
-var devicesV1 = claim.Need{
+var devicesV1 = &claim.Need{
 	Name: "the devices controller of cgroup v1",
 	Try: func(context.Context) error {
 		return usable(hierarchy("devices"), "cgroup v1 hierarchy with the devices controller")
@@ -26,7 +26,7 @@ var devicesV1 = claim.Need{
 
 // deviceNodes is that the suite may make and open devices: a container that it
 // runs in may forbid that.
-var deviceNodes = claim.Need{
+var deviceNodes = &claim.Need{
 	Name: "device nodes",
 	Try: func(ctx context.Context) error {
 		sb := harness.Start(ctx)
@@ -143,7 +143,7 @@ func attachment(command uintptr, cgroup, program int) error {
 
 // bpfAllowed is that nothing but the kernel's options keeps root from bpf(2):
 // a security module or a seccomp filter answers EPERM.
-var bpfAllowed = claim.Need{
+var bpfAllowed = &claim.Need{
 	Name: "bpf(2) not forbidden",
 	Try: func(context.Context) error {
 		fd, err := loadDeviceProgram()

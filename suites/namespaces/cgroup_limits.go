@@ -221,7 +221,7 @@ func setAffinity(sb *harness.Sandbox, cpu int) error {
 }
 
 // twoCPUs is that the suite may run on two.
-var twoCPUs = claim.Need{
+var twoCPUs = &claim.Need{
 	Name: "two CPUs",
 	Try: func(ctx context.Context) error {
 		if cpus := affinity(harness.Host(ctx)); len(cpus) < 2 {

@@ -171,7 +171,7 @@ func anyHierarchy() (root, controller string) {
 	return "", ""
 }
 
-var cgroupMount = claim.Need{
+var cgroupMount = &claim.Need{
 	Name: "a mounted cgroup hierarchy",
 	Try: func(context.Context) error {
 		root, _ := anyHierarchy()
@@ -181,13 +181,13 @@ var cgroupMount = claim.Need{
 
 // cgroup2 is a mounted v2 hierarchy. That none is mounted is not the kernel's
 // doing.
-var cgroup2 = claim.Need{
+var cgroup2 = &claim.Need{
 	Name: "cgroup v2",
 	Try:  func(context.Context) error { return usable(hierarchy(""), "cgroup2 hierarchy") },
 }
 
 // cgroup2Mounted is a v2 hierarchy to look at.
-var cgroup2Mounted = claim.Need{
+var cgroup2Mounted = &claim.Need{
 	Name: "cgroup v2",
 	Try: func(context.Context) error {
 		if hierarchy("") == "" {
@@ -237,8 +237,8 @@ var controllerOptions = map[string]string{
 }
 
 // controller is a resource controller that cgroups made at the top have.
-func controller(name string) claim.Need {
-	return claim.Need{
+func controller(name string) *claim.Need {
+	return &claim.Need{
 		Name: "the " + name + " controller",
 		Try: func(context.Context) error {
 			root, _, err := controllerRoot(name)

@@ -234,8 +234,8 @@ func spare() []string {
 
 // spareController is that v2's root enables one of the controllers for its
 // children: which those are is the machine's to decide.
-func spareController(what string, names ...string) claim.Need {
-	return claim.Need{
+func spareController(what string, names ...string) *claim.Need {
+	return &claim.Need{
 		Name: "a v2 controller " + what,
 		Try: func(context.Context) error {
 			if pick(names) == "" {

@@ -1,7 +1,6 @@
 package namespaces
 
 import (
-	"context"
 	"fmt"
 	"strconv"
 	"strings"
@@ -405,11 +404,6 @@ var _ = claim.It(claim.Claim{
 	Expect(written).NotTo(HaveOccurred(), "contrast: the write after it")
 })
 
-// seccompNeed is the possibility to install a filter.
-var seccompNeed = claim.Feature("seccomp filters", "3.5", []string{"CONFIG_SECCOMP_FILTER"}, func(ctx context.Context) error {
-	return harness.Start(ctx).Filter(unix.SYS_SETHOSTNAME, unix.EPERM)
-})
-
 // seccompMode is the field Seccomp in the process's own status.
 func seccompMode(sb *harness.Sandbox) string { return seccompLine(sb, "Seccomp") }
 
@@ -429,7 +423,7 @@ var _ = claim.It(claim.Claim{
 	ID:       "combined/seccomp-filter-denies-a-syscall",
 	Text:     "A seccomp filter makes one chosen system call fail with the given errno and leaves the others.",
 	Source:   claim.Sources{claim.Man("seccomp(2)", "SECCOMP_SET_MODE_FILTER"), claim.Man("proc(5)", "Seccomp")},
-	Needs:    claim.Needs{claim.Namespace(namespace.UTS), seccompNeed},
+	Needs:    claim.Needs{claim.Namespace(namespace.UTS), claim.SeccompFilters},
 	Since:    "5.9",
 	Contrast: "it worked before, setdomainname still works",
 	Core:     true,
@@ -457,7 +451,7 @@ var _ = claim.It(claim.Claim{
 	ID:       "combined/seccomp-filter-inherited-and-permanent",
 	Text:     "A seccomp filter passes to children and executed programs and cannot be removed.",
 	Source:   claim.Sources{claim.Man("seccomp(2)", "DESCRIPTION")},
-	Needs:    claim.Needs{claim.Namespace(namespace.UTS), seccompNeed},
+	Needs:    claim.Needs{claim.Namespace(namespace.UTS), claim.SeccompFilters},
 	Contrast: "the program works without a filter",
 }, func(ctx SpecContext) {
 	program := rootfs.Tiny(ctx).Dir + "/bin/hostname"
@@ -491,7 +485,7 @@ var _ = claim.It(claim.Claim{
 	ID:       "combined/seccomp-filter-needs-no-new-privs",
 	Text:     "Without CAP_SYS_ADMIN in its user namespace a process may install a seccomp filter only with no_new_privs set (EACCES).",
 	Source:   claim.Sources{claim.Man("seccomp(2)", "SECCOMP_SET_MODE_FILTER")},
-	Needs:    claim.Needs{userNeed, newPrivileges, seccompNeed},
+	Needs:    claim.Needs{userNeed, newPrivileges, claim.SeccompFilters},
 	Contrast: "with no_new_privs, or with CAP_SYS_ADMIN, it may",
 }, func(ctx SpecContext) {
 	sb := ordinary(ctx)

@@ -29,7 +29,7 @@ var (
 		_, err := mqOpen(harness.Start(ctx, harness.New(namespace.IPC)), "need", unix.O_CREAT|unix.O_RDWR)
 		return mqueueLimit(err)
 	})
-	lockable = claim.Need{Name: "RLIMIT_MEMLOCK", Try: func(ctx context.Context) error { return limitLocked(harness.Start(ctx)) }}
+	lockable = &claim.Need{Name: "RLIMIT_MEMLOCK", Try: func(ctx context.Context) error { return limitLocked(harness.Start(ctx)) }}
 )
 
 // mqueueLimit tells a kernel that has no queue from a user who may have none.

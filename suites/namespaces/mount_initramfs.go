@@ -62,7 +62,7 @@ func onInitramfs(ctx context.Context) (*harness.Sandbox, error) {
 	return sb, nil
 }
 
-var initramfsNeed = claim.Need{
+var initramfsNeed = &claim.Need{
 	Name: "an initial ramfs under the root",
 	Try: func(ctx context.Context) error {
 		_, err := onInitramfs(ctx)

@@ -158,7 +158,7 @@ func userNamespace(ctx context.Context, sb *harness.Sandbox, maps []harness.Mapp
 }
 
 // idmapNeed is that a tmpfs can be ID-mapped.
-var idmapNeed = claim.Need{
+var idmapNeed = &claim.Need{
 	Name:  "ID-mapped tmpfs",
 	Since: "6.3",
 	Try: func(ctx context.Context) error {

@@ -20,7 +20,7 @@ import (
 // run may move about: the guest of bulkhead vm has one.
 const spareDeviceVariable = "BULKHEAD_SPARE_DEVICE"
 
-var spareDevice = claim.Need{
+var spareDevice = &claim.Need{
 	Name: "a spare physical network device",
 	Try: func(context.Context) error {
 		name := os.Getenv(spareDeviceVariable)

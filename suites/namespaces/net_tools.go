@@ -32,7 +32,7 @@ var netClass = claim.Feature("/sys/class/net", "", []string{"CONFIG_SYSFS", "CON
 
 // inheritInit is the default setting by which a new namespace takes its IPv4
 // values from the initial one, which this process must be in to know them.
-var inheritInit = claim.Need{
+var inheritInit = &claim.Need{
 	Name: "net.core.devconf_inherit_init_net = 0, and the initial network namespace to compare with",
 	Try: func(context.Context) error {
 		if v, err := kernel.Sysctl("net.core.devconf_inherit_init_net"); err == nil && v != "0" {

@@ -391,7 +391,7 @@ var _ = claim.It(claim.Claim{
 })
 
 // projectIDs is that the suite's own user namespace has project IDs to map.
-var projectIDs = claim.Need{
+var projectIDs = &claim.Need{
 	Name: "mapped project IDs",
 	Try: func(ctx context.Context) error {
 		mapped, err := harness.Outermost(ctx).ReadFile("/proc/self/projid_map")
@@ -447,7 +447,7 @@ var _ = claim.It(claim.Claim{
 
 // ipcSysctls is that the IPC sysctls can be written, which root of a user
 // namespace may do on some kernels only.
-var ipcSysctls = claim.Need{
+var ipcSysctls = &claim.Need{
 	Name: "IPC sysctls that can be written",
 	Try: func(ctx context.Context) error {
 		if kernel.IsRoot() {

@@ -270,7 +270,7 @@ var _ = claim.It(claim.Claim{
 	Expect(alone).To(Equal(0), "contrast: unshare alone")
 })
 
-var vdsoNeed = claim.Need{
+var vdsoNeed = &claim.Need{
 	Name: "clock_gettime(2) in the vDSO",
 	Try: func(ctx context.Context) error {
 		return harness.Host(ctx).VDSO("clock_gettime", unix.CLOCK_MONOTONIC, make([]byte, 16))

@@ -42,7 +42,7 @@ var (
 	})
 	// machineRoot is that the suite's root may make one, which root of a
 	// container may not.
-	machineRoot = claim.Need{
+	machineRoot = &claim.Need{
 		Name: "root that may change the machine",
 		Try: func(ctx context.Context) error {
 			return machineCallsBut(ctx, unix.ENOSYS, unix.EPERM)

@@ -37,8 +37,8 @@ var (
 	setgroupsOnStage = setgroupsAllowed("the stage is in", harness.Host)
 )
 
-func setgroupsAllowed(where string, who func(context.Context) *harness.Sandbox) claim.Need {
-	return claim.Need{
+func setgroupsAllowed(where string, who func(context.Context) *harness.Sandbox) *claim.Need {
+	return &claim.Need{
 		Name: "setgroups(2) not denied",
 		Try: func(ctx context.Context) error {
 			said, err := who(ctx).ReadFile("/proc/self/setgroups")
@@ -52,7 +52,7 @@ func setgroupsAllowed(where string, who func(context.Context) *harness.Sandbox) 
 
 // foreignRoot is that the machine's root is nobody whom an ordinary user of the
 // stage could map, as it is where the suite itself is root of a container.
-var foreignRoot = claim.Need{
+var foreignRoot = &claim.Need{
 	Name: "the machine's root apart from the suite's user",
 	Try: func(ctx context.Context) error {
 		if kernel.IsRoot() {
@@ -67,7 +67,7 @@ var foreignRoot = claim.Need{
 }
 
 // newPrivileges is that execve(2) may give privileges at all.
-var newPrivileges = claim.Need{
+var newPrivileges = &claim.Need{
 	Name: "no_new_privs not set",
 	Try: func(ctx context.Context) error {
 		set, err := harness.Host(ctx).Prctl(unix.PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0)
@@ -80,7 +80,7 @@ var newPrivileges = claim.Need{
 
 // setUserID is that set-user-ID programs work at all, as they do on a machine
 // with more than one user. A sandboxed kernel may switch them off.
-var setUserID = claim.Need{
+var setUserID = &claim.Need{
 	Name: "set-user-ID programs",
 	Try: func(ctx context.Context) error {
 		host := harness.Start(ctx)
@@ -317,7 +317,7 @@ var keysNeed = claim.Feature("keyrings", "", []string{"CONFIG_KEYS"}, func(ctx c
 
 // undumpable is that a program which its user cannot read makes a process that
 // is not dumpable.
-var undumpable = claim.Need{
+var undumpable = &claim.Need{
 	Name: "fs.suid_dumpable not 1",
 	Try: func(context.Context) error {
 		if sysctlNumber("fs.suid_dumpable") == 1 {

@@ -13,7 +13,7 @@ import (
 )
 
 // rules needs nf_tables with what the ruleset uses.
-func rules(name string, options []string, chain probe.Chain) claim.Need {
+func rules(name string, options []string, chain probe.Chain) *claim.Need {
 	return claim.Feature(name, "", append([]string{"CONFIG_NET_NS", "CONFIG_NF_TABLES", "CONFIG_NF_TABLES_IPV4"}, options...), func(ctx context.Context) error {
 		sb, err := tryNetwork(ctx)
 		if err != nil {
@@ -25,7 +25,7 @@ func rules(name string, options []string, chain probe.Chain) claim.Need {
 }
 
 // iptables needs the table nat of x_tables with what the chain uses.
-func iptables(name, option string, chain probe.Chain) claim.Need {
+func iptables(name, option string, chain probe.Chain) *claim.Need {
 	return claim.Feature(name, "", []string{"CONFIG_NET_NS", "CONFIG_IP_NF_IPTABLES", option}, func(ctx context.Context) error {
 		sb, err := tryNetwork(ctx)
 		if err != nil {

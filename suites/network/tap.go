@@ -52,7 +52,7 @@ func makeTap(sb *harness.Sandbox, device string) error {
 
 var (
 	// A missing or closed device file says nothing of the kernel.
-	tunFileNeed = claim.Need{
+	tunFileNeed = &claim.Need{
 		Name: "/dev/net/tun",
 		Try: func(ctx context.Context) error {
 			sb := harness.Nobody(ctx)

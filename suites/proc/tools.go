@@ -98,7 +98,7 @@ const oomScoreAdj = "/proc/self/oom_score_adj"
 
 // oomFloor is a floor that can be gone below: root sets one, an ordinary user
 // may have been given the lowest there is.
-var oomFloor = claim.Need{
+var oomFloor = &claim.Need{
 	Name: "an oom_score_adj above -1000",
 	Try: func(ctx context.Context) error {
 		now, err := harness.Outermost(ctx).ReadFile(oomScoreAdj)
@@ -111,7 +111,7 @@ var oomFloor = claim.Need{
 
 // kernelLog is /dev/kmsg, by a node of the stage's own: a machine's /dev may
 // lack it.
-var kernelLog = claim.Need{
+var kernelLog = &claim.Need{
 	Name: "the kernel log",
 	Try: func(ctx context.Context) error {
 		host := harness.Host(ctx)
