@@ -31,19 +31,19 @@ func NewFile(name, variable string, fill func() ([]byte, error)) *File {
 func (f *File) Get() (*os.File, error) { return f.file() }
 
 // Share is the environment by which child processes find the file, as long as
-// this process lives; empty where it could not be made, so that they try, too.
-func (f *File) Share() []string {
+// this process lives.
+func (f *File) Share() (string, error) {
 	file, err := f.file()
 	if err != nil {
-		return nil
+		return "", err
 	}
 	// The number of this process in the mounted /proc, which may be an outer PID
 	// namespace's.
 	self, err := os.Readlink("/proc/self")
 	if err != nil {
-		return nil
+		return "", err
 	}
-	return []string{fmt.Sprintf("%s=/proc/%s/fd/%d", f.variable, self, file.Fd())}
+	return fmt.Sprintf("%s=/proc/%s/fd/%d", f.variable, self, file.Fd()), nil
 }
 
 func (f *File) open() (*os.File, error) {

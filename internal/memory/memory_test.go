@@ -1,6 +1,7 @@
 package memory
 
 import (
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -27,14 +28,29 @@ func content(t *testing.T, f *File) string {
 
 // TestShared is a file that another process has made: here this one itself.
 func TestShared(t *testing.T) {
-	shared := filled("test-file", "made first").Share()
-	if len(shared) != 1 {
-		t.Fatalf("Share() = %q", shared)
-	}
-	name, path, _ := strings.Cut(shared[0], "=")
+	name, path := share(t, filled("test-file", "made first"))
 	t.Setenv(name, path)
 	if got := content(t, filled("test-file", "made anew")); got != "made first" {
 		t.Errorf("a file that was shared holds %q", got)
+	}
+}
+
+func share(t *testing.T, f *File) (variable, path string) {
+	t.Helper()
+	shared, err := f.Share()
+	if err != nil {
+		t.Fatal(err)
+	}
+	variable, path, _ = strings.Cut(shared, "=")
+	return variable, path
+}
+
+// TestNothingToShare: what could not be made is told, not left to child processes.
+func TestNothingToShare(t *testing.T) {
+	want := errors.New("there is nothing")
+	f := NewFile("test-file", "BULKHEAD_TEST_FILE", func() ([]byte, error) { return nil, want })
+	if shared, err := f.Share(); !errors.Is(err, want) {
+		t.Errorf("Share() = %q, %v", shared, err)
 	}
 }
 
@@ -45,7 +61,7 @@ func TestNotShared(t *testing.T) {
 	if err := os.WriteFile(plain, []byte("a stranger's"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	_, other, _ := strings.Cut(filled("another", "another's").Share()[0], "=")
+	_, other := share(t, filled("another", "another's"))
 	for _, path := range []string{"", plain, other, "/proc/self/fd/9999", "/nowhere"} {
 		t.Setenv("BULKHEAD_TEST_FILE", path)
 		if got := content(t, filled("test-file", "made anew")); got != "made anew" {

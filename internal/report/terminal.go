@@ -136,7 +136,7 @@ func WriteTerminal(w io.Writer, r *Result, o TerminalOptions) {
 			// One cause can break them all: it is told once.
 			if ids := alike[c.Reason]; v == Broken && len(ids) >= manyAlike {
 				if ids[0] == c.ID {
-					writeAlike(w, c.Reason, "", ids, o)
+					writeAlike(w, c.Reason, "", brief(ids, r.Claims), len(ids), o)
 				}
 				continue
 			}
@@ -204,12 +204,37 @@ func writeAreas(w io.Writer, r *Result, o TerminalOptions) {
 // manyAlike is how many broken claims with one reason are told together.
 const manyAlike = 4
 
-func writeAlike(w io.Writer, reason, where string, ids []string, o TerminalOptions) {
-	fmt.Fprintf(w, "\n%s %d claims%s, for one reason\n", paint(Broken, "BROKEN", o.Color), len(ids), where)
+func writeAlike(w io.Writer, reason, where, which string, count int, o TerminalOptions) {
+	fmt.Fprintf(w, "\n%s %d claims%s, for one reason\n", paint(Broken, "BROKEN", o.Color), count, where)
 	for _, l := range strings.Split(strings.TrimSpace(reason), "\n") {
 		fmt.Fprintf(w, "  %s\n", wrap(l, 2, o.Width))
 	}
-	fmt.Fprintf(w, "  %s\n", wrap(strings.Join(ids, " "), 2, o.Width))
+	fmt.Fprintf(w, "  %s\n", wrap(which, 2, o.Width))
+}
+
+// brief names claims out of all: an area that is there whole by itself.
+func brief(ids []string, all []Claim) string {
+	if len(ids) == len(all) {
+		return "all of them"
+	}
+	in := map[string]bool{}
+	for _, id := range ids {
+		in[id] = true
+	}
+	var names []string
+	for _, area := range byArea(all) {
+		var here []string
+		for _, c := range area {
+			if in[c.ID] {
+				here = append(here, c.ID)
+			}
+		}
+		if len(here) == len(area) && len(area) > 1 {
+			here = []string{area[0].Area + "/*"}
+		}
+		names = append(names, here...)
+	}
+	return strings.Join(names, " ")
 }
 
 func writeProblem(w io.Writer, c Claim, o TerminalOptions) {
@@ -264,8 +289,9 @@ func WriteMatrixTerminal(w io.Writer, m *Matrix, o TerminalOptions) {
 	}
 	lines := m.lines()
 	writeDiffering(w, m, lines, o)
-	alike := map[string][]string{}
+	alike, all := map[string][]string{}, []Claim{}
 	for _, l := range lines {
+		all = append(all, l.claim)
 		for _, why := range m.reasons(l, Broken) {
 			alike[why.claim.Reason] = append(alike[why.claim.Reason], l.claim.ID)
 		}
@@ -275,7 +301,7 @@ func WriteMatrixTerminal(w io.Writer, m *Matrix, o TerminalOptions) {
 			for _, why := range m.reasons(l, v) {
 				if ids := alike[why.claim.Reason]; v == Broken && len(ids) >= manyAlike {
 					if ids[0] == l.claim.ID {
-						writeAlike(w, why.claim.Reason, " on "+m.names(why.rows), ids, o)
+						writeAlike(w, why.claim.Reason, " on "+m.names(why.rows), brief(ids, all), len(ids), o)
 					}
 					continue
 				}

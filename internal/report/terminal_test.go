@@ -27,6 +27,26 @@ func TestOneCauseIsToldOnce(t *testing.T) {
 	}
 }
 
+func TestAreasThatAreWholeAreNamedAsAreas(t *testing.T) {
+	var all []Claim
+	for _, id := range []string{"ipc/a", "ipc/b", "ns/a", "uts/a", "uts/b"} {
+		area, _, _ := strings.Cut(id, "/")
+		all = append(all, Claim{ID: id, Area: area})
+	}
+	for _, c := range []struct {
+		ids  []string
+		want string
+	}{
+		{[]string{"ipc/a", "ipc/b", "ns/a", "uts/b"}, "ipc/* ns/a uts/b"},
+		{[]string{"ipc/b", "uts/a", "uts/b"}, "ipc/b uts/*"},
+		{[]string{"ipc/a", "ipc/b", "ns/a", "uts/a", "uts/b"}, "all of them"},
+	} {
+		if got := brief(c.ids, all); got != c.want {
+			t.Errorf("%q are %q, not %q", c.ids, got, c.want)
+		}
+	}
+}
+
 func TestARunThatVerifiedNothingSaysSo(t *testing.T) {
 	r := &Result{Claims: []Claim{{ID: "uts/a", Area: "uts", Verdict: Skip, Reason: "needs root"}}}
 	r.Summary = Count(r.Claims)

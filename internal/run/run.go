@@ -25,6 +25,7 @@ import (
 	"bulkhead/internal/claim"
 	"bulkhead/internal/kernel"
 	"bulkhead/internal/machine"
+	"bulkhead/internal/memory"
 	"bulkhead/internal/report"
 )
 
@@ -62,7 +63,9 @@ const graceTime = 10 * time.Second
 // controller shares the claims out to workers and collects their verdicts.
 type controller struct {
 	options Options
-	mu      sync.Mutex
+	// shared is the environment of the workers beside options.Env.
+	shared []string
+	mu     sync.Mutex
 	// open are the claims that no worker has asked for yet.
 	open    map[string]bool
 	running map[string]bool
@@ -127,8 +130,18 @@ func DefaultProcs() int {
 	return max(1, procs)
 }
 
-// shared is the environment by which workers find what is made once for all.
-var shared = sync.OnceValue(func() []string { return append(harness.Program.Share(), fixtures.Image.Share()...) })
+// shared is the environment by which workers find what is made once for all. An
+// error is that of a bulkhead that was built without the programs it carries.
+var shared = sync.OnceValues(func() (env []string, err error) {
+	for _, file := range []*memory.File{harness.Program, fixtures.Image} {
+		found, err := file.Share()
+		if err != nil {
+			return nil, err
+		}
+		env = append(env, found)
+	}
+	return env, nil
+})
 
 func newController(o Options) *controller {
 	// While the caller looks at the machine.
@@ -169,6 +182,10 @@ func (c *controller) verify(ctx context.Context) error {
 		} else {
 			together = append(together, id)
 		}
+	}
+	var err error
+	if c.shared, err = shared(); err != nil {
+		return err
 	}
 	o.Event(report.Event{Event: "run-started", Time: time.Now().UTC(), Result: &announced})
 	c.phase(ctx, together, o.Procs)
@@ -236,7 +253,7 @@ func (c *controller) work(ctx context.Context, ids []string, idle func()) bool {
 		ExtraFiles: []*os.File{theirs},
 		// Wherever the caller is, even in a directory that is gone.
 		Dir: "/",
-		Env: append(append(append(os.Environ(), c.options.Env...), shared()...),
+		Env: append(append(append(os.Environ(), c.options.Env...), c.shared...),
 			seedVariable+"="+strconv.FormatInt(c.options.Seed, 10),
 			claim.TimeoutVariable+"="+c.options.Timeout.String(),
 			claim.OnlyVariable+"="+strings.Join(ids, ",")),
