@@ -112,7 +112,11 @@ func Namespace(t namespace.Type) *Need {
 			if err != nil {
 				return err
 			}
-			return sb.Kill(unix.SIGKILL)
+			if t == namespace.Cgroup {
+				// A kernel without cgroups takes CLONE_NEWCGROUP and does nothing.
+				_, err = sb.Namespace(t)
+			}
+			return errors.Join(err, sb.Kill(unix.SIGKILL))
 		},
 	}
 	if option := namespaceOptions[t.Name]; option != "" {

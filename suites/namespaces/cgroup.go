@@ -102,7 +102,7 @@ var bothVersions = &claim.Need{
 		return nil
 	},
 	// v2 has no use for the devices controller, which leaves it to v1.
-	Built: []string{"CONFIG_CGROUP_DEVICE"},
+	Built: []string{"CONFIG_CGROUPS", "CONFIG_CGROUP_DEVICE"},
 }
 
 // v1Hierarchy names a controller that is mounted in v1; "" without one.

@@ -71,6 +71,7 @@ var nsdelegate = &claim.Need{
 		}
 		return errors.New("cgroup2 is mounted without nsdelegate, which holds for the whole machine")
 	},
+	Built: []string{"CONFIG_CGROUPS"},
 }
 
 var _ = claim.It(claim.Claim{

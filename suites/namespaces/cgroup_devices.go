@@ -21,7 +21,7 @@ var devicesV1 = &claim.Need{
 	Try: func(context.Context) error {
 		return usable(hierarchy("devices"), "cgroup v1 hierarchy with the devices controller")
 	},
-	Built: []string{"CONFIG_CGROUP_DEVICE"},
+	Built: []string{"CONFIG_CGROUPS", "CONFIG_CGROUP_DEVICE"},
 }
 
 // deviceNodes is that the suite may make and open devices: a container that it

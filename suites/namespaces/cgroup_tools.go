@@ -177,13 +177,15 @@ var cgroupMount = &claim.Need{
 		root, _ := anyHierarchy()
 		return usable(root, "cgroup hierarchy")
 	},
+	Built: []string{"CONFIG_CGROUPS"},
 }
 
 // cgroup2 is a mounted v2 hierarchy. That none is mounted is not the kernel's
 // doing.
 var cgroup2 = &claim.Need{
-	Name: "cgroup v2",
-	Try:  func(context.Context) error { return usable(hierarchy(""), "cgroup2 hierarchy") },
+	Name:  "cgroup v2",
+	Try:   func(context.Context) error { return usable(hierarchy(""), "cgroup2 hierarchy") },
+	Built: []string{"CONFIG_CGROUPS"},
 }
 
 // cgroup2Mounted is a v2 hierarchy to look at.
@@ -195,6 +197,7 @@ var cgroup2Mounted = &claim.Need{
 		}
 		return nil
 	},
+	Built: []string{"CONFIG_CGROUPS"},
 }
 
 // cgroup2Built is that the kernel knows the file system.
@@ -247,7 +250,7 @@ func controller(name string) *claim.Need {
 			}
 			return usable(root, name+" hierarchy")
 		},
-		Built: []string{controllerOptions[name]},
+		Built: []string{"CONFIG_CGROUPS", controllerOptions[name]},
 	}
 }
 

@@ -243,7 +243,7 @@ func spareController(what string, names ...string) *claim.Need {
 			}
 			return nil
 		},
-		Built: []string{"CONFIG_MEMCG"},
+		Built: []string{"CONFIG_CGROUPS", "CONFIG_MEMCG"},
 	}
 }
 
