@@ -39,21 +39,21 @@ func WriteMarkdown(w io.Writer, r *Result) error {
 		s := Count(area)
 		fmt.Fprintf(b, "| %s | %d | %s | %s | %d |\n", md(area[0].Area), s.Pass, strong(s.Fail), strong(s.Broken), s.Skip)
 	}
-	for _, v := range []Verdict{Fail, Broken} {
-		for _, c := range r.Claims {
-			if c.Verdict != v || c.Accepted != nil {
-				continue
-			}
-			fmt.Fprintf(b, "\n### %s: %s\n\n%s\n\n%s", v, md(c.ID), md(c.Text), fence(c.Reason))
-			for _, e := range c.Evidence {
-				fmt.Fprintf(b, "- seen: %s\n", md(e))
-			}
-			if c.Remedy != "" {
-				fmt.Fprintf(b, "- mended by: %s\n", md(c.Remedy))
-			}
-			if c.Try != "" {
-				fmt.Fprintf(b, "\nBy hand:\n\n%s", fence(c.Try))
-			}
+	for _, t := range r.troubles() {
+		c := t.claim
+		if t.alike != nil {
+			alikeMarkdown(b, t, "", r.Claims)
+			continue
+		}
+		fmt.Fprintf(b, "\n### %s: %s\n\n%s\n\n%s", c.Verdict, md(c.ID), md(c.Text), fence(c.Reason))
+		for _, e := range c.Evidence {
+			fmt.Fprintf(b, "- seen: %s\n", md(e))
+		}
+		if c.Remedy != "" {
+			fmt.Fprintf(b, "- mended by: %s\n", md(c.Remedy))
+		}
+		if c.Try != "" {
+			fmt.Fprintf(b, "\nBy hand:\n\n%s", fence(c.Try))
 		}
 	}
 	if accepted := r.accepted(); len(accepted) > 0 {
@@ -75,6 +75,10 @@ func WriteMarkdown(w io.Writer, r *Result) error {
 		}
 	}
 	return b.Flush()
+}
+
+func alikeMarkdown(w io.Writer, t *trouble, where string, all []Claim) {
+	fmt.Fprintf(w, "\n### broken: %d claims%s, for one reason\n\n%s\n\n%s", len(t.alike), md(where), md(brief(t.alike, all)), fence(t.claim.Reason))
 }
 
 func strong(n int) string {
@@ -125,14 +129,14 @@ func WriteMatrixMarkdown(w io.Writer, m *Matrix) error {
 		}
 		fmt.Fprintln(b)
 	}
-	for _, v := range []Verdict{Fail, Broken} {
-		for _, l := range lines {
-			for _, why := range m.reasons(l, v) {
-				fmt.Fprintf(b, "\n### %s: %s on %s\n\n%s", v, md(l.claim.ID), md(m.names(why.rows)), fence(why.claim.Reason))
-				if why.claim.Remedy != "" {
-					fmt.Fprintf(b, "- mended by: %s\n", md(why.claim.Remedy))
-				}
-			}
+	for _, t := range m.troubles(lines) {
+		if t.alike != nil {
+			alikeMarkdown(b, t, " on "+m.names(t.rows), claims(lines))
+			continue
+		}
+		fmt.Fprintf(b, "\n### %s: %s on %s\n\n%s", t.claim.Verdict, md(t.claim.ID), md(m.names(t.rows)), fence(t.claim.Reason))
+		if t.claim.Remedy != "" {
+			fmt.Fprintf(b, "- mended by: %s\n", md(t.claim.Remedy))
 		}
 	}
 	for i, g := range m.missing() {

@@ -108,27 +108,10 @@ func (m *Matrix) lines() []*matrixLine {
 	return lines
 }
 
-// matrixReason is why a claim has a verdict on some kernels.
-type matrixReason struct {
-	claim *Claim
-	// rows are the kernels, by their places in the matrix.
-	rows []int
-}
-
-// reasons groups the kernels on which the claim has the verdict by its reason.
-func (m *Matrix) reasons(l *matrixLine, v Verdict) (all []*matrixReason) {
-	at := map[string]*matrixReason{}
-	for i, c := range l.cells {
-		if c == nil || c.Verdict != v {
-			continue
-		}
-		r := at[c.Reason]
-		if r == nil {
-			r = &matrixReason{claim: c}
-			at[c.Reason] = r
-			all = append(all, r)
-		}
-		r.rows = append(r.rows, i)
+// claims are those of the lines.
+func claims(lines []*matrixLine) (all []Claim) {
+	for _, l := range lines {
+		all = append(all, l.claim)
 	}
 	return all
 }

@@ -122,25 +122,11 @@ func WriteTerminal(w io.Writer, r *Result, o TerminalOptions) {
 		fmt.Fprintln(w)
 	}
 	writeAreas(w, r, o)
-	alike := map[string][]string{}
-	for _, c := range r.Claims {
-		if c.Verdict == Broken {
-			alike[c.Reason] = append(alike[c.Reason], c.ID)
-		}
-	}
-	for _, v := range []Verdict{Fail, Broken} {
-		for _, c := range r.Claims {
-			if c.Verdict != v || c.Accepted != nil {
-				continue
-			}
-			// One cause can break them all: it is told once.
-			if ids := alike[c.Reason]; v == Broken && len(ids) >= manyAlike {
-				if ids[0] == c.ID {
-					writeAlike(w, c.Reason, "", brief(ids, r.Claims), len(ids), o)
-				}
-				continue
-			}
-			writeProblem(w, c, o)
+	for _, t := range r.troubles() {
+		if t.alike != nil {
+			writeAlike(w, t, "", r.Claims, o)
+		} else {
+			writeProblem(w, *t.claim, o)
 		}
 	}
 	if accepted := r.accepted(); len(accepted) > 0 {
@@ -201,40 +187,12 @@ func writeAreas(w io.Writer, r *Result, o TerminalOptions) {
 	}
 }
 
-// manyAlike is how many broken claims with one reason are told together.
-const manyAlike = 4
-
-func writeAlike(w io.Writer, reason, where, which string, count int, o TerminalOptions) {
-	fmt.Fprintf(w, "\n%s %d claims%s, for one reason\n", paint(Broken, "BROKEN", o.Color), count, where)
-	for _, l := range strings.Split(strings.TrimSpace(reason), "\n") {
+func writeAlike(w io.Writer, t *trouble, where string, all []Claim, o TerminalOptions) {
+	fmt.Fprintf(w, "\n%s %d claims%s, for one reason\n", paint(Broken, "BROKEN", o.Color), len(t.alike), where)
+	for _, l := range strings.Split(strings.TrimSpace(t.claim.Reason), "\n") {
 		fmt.Fprintf(w, "  %s\n", wrap(l, 2, o.Width))
 	}
-	fmt.Fprintf(w, "  %s\n", wrap(which, 2, o.Width))
-}
-
-// brief names claims out of all: an area that is there whole by itself.
-func brief(ids []string, all []Claim) string {
-	if len(ids) == len(all) {
-		return "all of them"
-	}
-	in := map[string]bool{}
-	for _, id := range ids {
-		in[id] = true
-	}
-	var names []string
-	for _, area := range byArea(all) {
-		var here []string
-		for _, c := range area {
-			if in[c.ID] {
-				here = append(here, c.ID)
-			}
-		}
-		if len(here) == len(area) && len(area) > 1 {
-			here = []string{area[0].Area + "/*"}
-		}
-		names = append(names, here...)
-	}
-	return strings.Join(names, " ")
+	fmt.Fprintf(w, "  %s\n", wrap(brief(t.alike, all), 2, o.Width))
 }
 
 func writeProblem(w io.Writer, c Claim, o TerminalOptions) {
@@ -289,24 +247,11 @@ func WriteMatrixTerminal(w io.Writer, m *Matrix, o TerminalOptions) {
 	}
 	lines := m.lines()
 	writeDiffering(w, m, lines, o)
-	alike, all := map[string][]string{}, []Claim{}
-	for _, l := range lines {
-		all = append(all, l.claim)
-		for _, why := range m.reasons(l, Broken) {
-			alike[why.claim.Reason] = append(alike[why.claim.Reason], l.claim.ID)
-		}
-	}
-	for _, v := range []Verdict{Fail, Broken} {
-		for _, l := range lines {
-			for _, why := range m.reasons(l, v) {
-				if ids := alike[why.claim.Reason]; v == Broken && len(ids) >= manyAlike {
-					if ids[0] == l.claim.ID {
-						writeAlike(w, why.claim.Reason, " on "+m.names(why.rows), brief(ids, all), len(ids), o)
-					}
-					continue
-				}
-				m.writeReason(w, why, o)
-			}
+	for _, t := range m.troubles(lines) {
+		if t.alike != nil {
+			writeAlike(w, t, " on "+m.names(t.rows), claims(lines), o)
+		} else {
+			m.writeReason(w, t, o)
 		}
 	}
 	for i, g := range m.missing() {
@@ -320,7 +265,7 @@ func WriteMatrixTerminal(w io.Writer, m *Matrix, o TerminalOptions) {
 	}
 }
 
-func (m *Matrix) writeReason(w io.Writer, why *matrixReason, o TerminalOptions) {
+func (m *Matrix) writeReason(w io.Writer, why *trouble, o TerminalOptions) {
 	c := why.claim
 	fmt.Fprintf(w, "\n%s %s on %s\n", paint(c.Verdict, strings.ToUpper(string(c.Verdict)), o.Color), c.ID, m.names(why.rows))
 	for _, l := range strings.Split(strings.TrimSpace(c.Reason), "\n") {

@@ -28,8 +28,12 @@ func TestOneCauseIsToldOnce(t *testing.T) {
 }
 
 func TestAreasThatAreWholeAreNamedAsAreas(t *testing.T) {
+	ids := []string{"ipc/a", "ipc/b", "ns/a", "uts/a", "uts/b"}
+	for i := range 9 {
+		ids = append(ids, fmt.Sprintf("pid/%d", i))
+	}
 	var all []Claim
-	for _, id := range []string{"ipc/a", "ipc/b", "ns/a", "uts/a", "uts/b"} {
+	for _, id := range ids {
 		area, _, _ := strings.Cut(id, "/")
 		all = append(all, Claim{ID: id, Area: area})
 	}
@@ -37,9 +41,11 @@ func TestAreasThatAreWholeAreNamedAsAreas(t *testing.T) {
 		ids  []string
 		want string
 	}{
-		{[]string{"ipc/a", "ipc/b", "ns/a", "uts/b"}, "ipc/* ns/a uts/b"},
-		{[]string{"ipc/b", "uts/a", "uts/b"}, "ipc/b uts/*"},
-		{[]string{"ipc/a", "ipc/b", "ns/a", "uts/a", "uts/b"}, "all of them"},
+		{[]string{"ipc/a", "ipc/b", "ns/a", "uts/b"}, "ipc/*, ns/a, uts/b"},
+		{[]string{"ipc/b", "uts/a", "uts/b"}, "ipc/b, uts/*"},
+		{ids[5:13], "pid/* (8 of 9)"},
+		{ids[6:13], "pid/1, pid/2, pid/3, pid/4, pid/5, pid/6, pid/7"},
+		{ids, "all of them"},
 	} {
 		if got := brief(c.ids, all); got != c.want {
 			t.Errorf("%q are %q, not %q", c.ids, got, c.want)
