@@ -94,16 +94,18 @@ func Close() {
 // specs do, without owning the user namespace of it.
 func Privileged() bool { return len(kernel.Lacking()) == 0 }
 
-// stageFlags are the namespaces that a stage has of its own. A kernel built
-// without System V IPC and without POSIX message queues has no IPC namespaces, and
-// nothing to put into them.
-var stageFlags = func() uintptr {
-	flags := namespace.Flags(namespace.Mount, namespace.PID, namespace.Network, namespace.UTS)
+var stageFlags = namespace.Flags(StageTypes()...)
+
+// StageTypes are the namespaces that a stage has of its own. A kernel built without
+// System V IPC and without POSIX message queues has no IPC namespaces, and nothing
+// to put into them.
+func StageTypes() []namespace.Type {
+	types := []namespace.Type{namespace.Mount, namespace.PID, namespace.Network, namespace.UTS}
 	if kernel.HasIPC() {
-		flags |= namespace.IPC.Flag
+		types = append(types, namespace.IPC)
 	}
-	return flags
-}()
+	return types
+}
 
 func newStage() (*Stage, error) {
 	attr := &syscall.SysProcAttr{Cloneflags: stageFlags}

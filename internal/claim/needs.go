@@ -345,7 +345,11 @@ func (needs Needs) blame(stage error) string {
 	}
 	about := Namespace(refused.Type)
 	// The stage would be refused the next of them then.
-	reason, remedy, offered := about.Judge(refused, Namespace(namespace.PID), Namespace(namespace.Network), Namespace(namespace.UTS))
+	var others Needs
+	for _, t := range harness.StageTypes() {
+		others = append(others, Namespace(t))
+	}
+	reason, remedy, offered := about.Judge(refused, others...)
 	switch {
 	case offered && slices.Contains(needs, about):
 		ginkgo.Fail(fmt.Sprintf("%s, yet the kernel refuses it: %v", reason, refused), 2)
