@@ -147,7 +147,7 @@ var _ = claim.It(claim.Claim{
 	Needs:    claim.Needs{claim.Root, claim.Namespace(namespace.PID), claim.Wired, cgroup2},
 	Contrast: "all present before",
 	Core:     true,
-	Try:      "unshare --pid --net --fork --kill-child sh -c 'sleep 99 & sleep 99' & until p=$(pgrep -x -n sleep); do :; done; ip link add v0 type veth peer name v1 netns $p; grep -c v0 /proc/net/dev; kill -9 $!; wait; while grep -q v0 /proc/net/dev || pgrep -x sleep; do :; done > /dev/null; pgrep -c -x sleep; ip link show v0",
+	Try:      "unshare --pid --net --fork --kill-child sh -c 'sleep 99 & sleep 99' & until p=$(pgrep -x -n sleep); do :; done; ip link add v0 type veth peer name v1 netns $p; grep -c v0 /proc/net/dev; kill -9 $!; wait; timeout 5 sh -c 'while grep -q v0 /proc/net/dev || pgrep -x sleep; do :; done' > /dev/null; pgrep -c -x sleep; ip link show v0",
 	Shows:    "1\n…\n0\nDevice \"v0\" does not exist.",
 }, func(ctx SpecContext) {
 	host := harness.Start(ctx, harness.New(namespace.Network))
