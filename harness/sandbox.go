@@ -617,8 +617,11 @@ func (sb *Sandbox) export(fds ...int) ([]*os.File, error) {
 		return nil, err
 	}
 	cmsgs, err := unix.ParseSocketControlMessage(oob[:oobn])
-	if err != nil || len(cmsgs) != 1 {
-		return nil, fmt.Errorf("descriptors from %s: %d messages, %w", sb.name, len(cmsgs), err)
+	if err != nil {
+		return nil, fmt.Errorf("descriptors from %s: %w", sb.name, err)
+	}
+	if len(cmsgs) != 1 {
+		return nil, fmt.Errorf("descriptors from %s: %d control messages, not one", sb.name, len(cmsgs))
 	}
 	got, err := unix.ParseUnixRights(&cmsgs[0])
 	if err != nil {

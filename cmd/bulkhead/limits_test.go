@@ -1,0 +1,33 @@
+package main
+
+import (
+	"os/exec"
+	"strings"
+	"testing"
+
+	"bulkhead/internal/kernel"
+)
+
+// TestFewOpenFiles: who may raise the limit does it for the run, and others are told to.
+func TestFewOpenFiles(t *testing.T) {
+	const claims = "uts/members-share-changes,pid/first-child-is-1"
+	few := []string{"prlimit", "--nofile=64"}
+	if kernel.IsRoot() {
+		// The root of a container often may not.
+		if exec.Command("prlimit", "--nofile=64", "prlimit", "--nofile=192", "true").Run() == nil {
+			cmd := command("run", "--claim", claims)
+			wrap(t, cmd, few...)
+			if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "2 passed") {
+				t.Errorf("as root: %v\n%s", err, out)
+			}
+		}
+		few = append(few, "setpriv", "--reuid", "1000", "--regid", "1000", "--clear-groups")
+	}
+	cmd := command("run", "--claim", claims)
+	wrap(t, cmd, few...)
+	out, err := cmd.CombinedOutput()
+	const want = "bulkhead: a run needs 192 open files, and RLIMIT_NOFILE is 64 here: ulimit -n 192 before bulkhead runs, as root; docker run or podman run --ulimit nofile=192\n"
+	if cmd.ProcessState.ExitCode() != 3 || string(out) != want {
+		t.Errorf("as an ordinary user: %v\n%s\nwant exit status 3 and\n%s", err, out, want)
+	}
+}
