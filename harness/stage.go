@@ -144,6 +144,22 @@ func (r *RefusedNamespace) Error() string { return r.cause.Error() }
 // Unwrap is the errno.
 func (r *RefusedNamespace) Unwrap() error { return r.cause.Errno }
 
+// setUpError is what a stage's first process says that it could not do.
+type setUpError struct {
+	text  string
+	errno unix.Errno
+}
+
+func (s *setUpError) Error() string { return s.text }
+
+// Unwrap is the errno.
+func (s *setUpError) Unwrap() error {
+	if s.errno == 0 {
+		return nil
+	}
+	return s.errno
+}
+
 // SharedNamespace is that clone(2) with the flag of the type succeeded and left
 // the child in its parent's namespace.
 type SharedNamespace struct{ Type namespace.Type }
@@ -265,7 +281,7 @@ func begin(name string, attr *syscall.SysProcAttr, own uintptr) (_ *Stage, err e
 		}
 	}
 	if ready.Err != "" {
-		return nil, errors.New(ready.Err)
+		return nil, &setUpError{ready.Err, ready.Errno}
 	}
 	s.base, s.Scratch = ready.Arena, ready.Scratch
 	for i := wire.Slots - 1; i > 0; i-- {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"os/exec"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -29,5 +30,22 @@ func TestFewOpenFiles(t *testing.T) {
 	const want = "bulkhead: a run needs 192 open files, and RLIMIT_NOFILE is 64 here: ulimit -n 192 before bulkhead runs, as root; docker run or podman run --ulimit nofile=192\n"
 	if cmd.ProcessState.ExitCode() != 3 || string(out) != want {
 		t.Errorf("as an ordinary user: %v\n%s\nwant exit status 3 and\n%s", err, out, want)
+	}
+}
+
+// TestFewTasks: with too few processes no claim is verified, and none skipped as
+// if user namespaces were what is missing.
+func TestFewTasks(t *testing.T) {
+	few := []string{"prlimit", "--nproc=40"}
+	if kernel.IsRoot() {
+		// One who has no other processes.
+		few = append(few, "setpriv", "--reuid", "4711", "--regid", "4711", "--clear-groups")
+	}
+	cmd := command("run", "--claim", "uts/members-share-changes")
+	wrap(t, cmd, few...)
+	out, err := cmd.CombinedOutput()
+	want := regexp.MustCompile("^bulkhead: a run needs 80 processes and threads, and RLIMIT_NPROC leaves [0-9]+ of 40 here: ulimit -u 200 before bulkhead runs, as root\n$")
+	if cmd.ProcessState.ExitCode() != 3 || !want.Match(out) {
+		t.Errorf("%v\n%s\nwant exit status 3 and\n%s", err, out, want)
 	}
 }

@@ -42,6 +42,8 @@ type Ready struct {
 	Scratch string
 	// Err says what could not be set up; empty when all was.
 	Err string
+	// Errno is that of Err, 0 where it is of no system call.
+	Errno unix.Errno
 	// Shared names the namespaces that are still the suite's, in which the
 	// stage has touched nothing.
 	Shared []string
@@ -72,6 +74,7 @@ func host(prepare func() (Ready, error)) int {
 	}
 	if err != nil {
 		ready.Err = err.Error()
+		errors.As(err, &ready.Errno)
 	}
 	line, _ := json.Marshal(ready)
 	if _, werr := life.Write(line); werr != nil || err != nil {

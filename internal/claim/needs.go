@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -269,6 +270,9 @@ func (needs Needs) Check(ctx context.Context) {
 			}
 			harness.Broken("set up the stage: %v", errors.Join(append([]error{fmt.Errorf("%w%s%s", err, option, taskLimit())}, confinements()...)...))
 		}
+		if exhausted(err) || errors.Is(err, io.EOF) {
+			harness.Broken("set up the stage: %v%s", err, taskLimit())
+		}
 		lack := noStage(err)
 		skip("needs root, or user namespaces for ordinary users: "+lack.Why, lack.Mend+"; or "+advice.NotRoot)
 	}
@@ -288,11 +292,8 @@ func (needs Needs) Check(ctx context.Context) {
 		if probe.Silent(err) {
 			harness.Broken("%s: %v", n.Name, err)
 		}
-		for _, errno := range []unix.Errno{unix.EAGAIN, unix.ENOMEM, unix.EMFILE, unix.ENFILE} {
-			// What the caller has none left of says nothing of the kernel.
-			if errors.Is(err, errno) {
-				harness.Broken("%s: %v%s", n.Name, err, taskLimit())
-			}
+		if exhausted(err) {
+			harness.Broken("%s: %v%s", n.Name, err, taskLimit())
 		}
 		if why := harness.Stayed(); why != "" {
 			ginkgo.Fail(fmt.Sprintf("%s; then: %s: %v", why, n.Name, err), 1)
@@ -305,14 +306,22 @@ func (needs Needs) Check(ctx context.Context) {
 	}
 }
 
+// exhausted says whether err is that of something of which the caller has none
+// left, which says nothing of the kernel.
+func exhausted(err error) bool {
+	return slices.ContainsFunc([]unix.Errno{unix.EAGAIN, unix.ENOMEM, unix.EMFILE, unix.ENFILE}, func(errno unix.Errno) bool {
+		return errors.Is(err, errno)
+	})
+}
+
 // taskLimit says, to go behind an error, what may be the cause of an EAGAIN;
 // empty when nothing limits the suite's processes.
 func taskLimit() string {
-	limit, _, ok := kernel.Tasks()
-	if !ok {
+	limit := kernel.Tasks()
+	if limit == nil {
 		return ""
 	}
-	return fmt.Sprintf("; its cgroup may have %d tasks (pids.max)", limit)
+	return fmt.Sprintf("; there may be %d tasks (%s)", limit.Most, limit.Name)
 }
 
 // noStage says what keeps an ordinary user from having a stage.

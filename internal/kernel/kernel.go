@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -364,10 +365,29 @@ func Cgroup2Mount() string {
 	return "/sys/fs/cgroup"
 }
 
-// Tasks are how many processes and threads the cgroup of this process may have,
-// or the nearest one above that has a limit, and how many that has now. ok is
-// false where nothing limits them.
-func Tasks() (limit, current int, ok bool) {
+// TaskLimit is how many processes and threads there may be, and how many there are
+// of those that count.
+type TaskLimit struct {
+	// Name is that of the limit, as "RLIMIT_NPROC".
+	Name      string
+	Most, Now int
+	// Mend is what raises it.
+	Mend string
+}
+
+// Tasks is the limit of tasks that leaves this process the fewest; nil where
+// nothing limits them.
+func Tasks() *TaskLimit {
+	group, user := groupTasks(), userTasks()
+	if group == nil || user != nil && user.Most-user.Now < group.Most-group.Now {
+		return user
+	}
+	return group
+}
+
+// groupTasks is the limit of the cgroup of this process, or of the nearest one
+// above that has one.
+func groupTasks() *TaskLimit {
 	raw, _ := os.ReadFile("/proc/self/cgroup")
 	mounts, _ := mountinfo.GetMounts(mountinfo.FSTypeFilter("cgroup", "cgroup2"))
 	for line := range strings.SplitSeq(string(raw), "\n") {
@@ -379,9 +399,12 @@ func Tasks() (limit, current int, ok bool) {
 			}
 			for dir := path; ; dir = filepath.Dir(dir) {
 				group := filepath.Join(m.Mountpoint, dir)
-				if limit, err := strconv.Atoi(firstLine(group + "/pids.max")); err == nil {
-					current, err := strconv.Atoi(firstLine(group + "/pids.current"))
-					return limit, current, err == nil
+				if most, err := strconv.Atoi(firstLine(group + "/pids.max")); err == nil {
+					now, err := strconv.Atoi(firstLine(group + "/pids.current"))
+					if err != nil {
+						return nil
+					}
+					return &TaskLimit{"pids.max of the cgroup", most, now, "echo 200 > " + group + "/pids.max, as root of the machine; docker run or podman run --pids-limit 200"}
 				}
 				if dir == "/" || dir == "." {
 					break
@@ -389,7 +412,25 @@ func Tasks() (limit, current int, ok bool) {
 			}
 		}
 	}
-	return 0, 0, false
+	return nil
+}
+
+// userTasks is RLIMIT_NPROC, which counts what the user has everywhere and holds for
+// all but the root of the machine (fork(2)).
+func userTasks() *TaskLimit {
+	var limit unix.Rlimit
+	if IsRoot() || unix.Getrlimit(unix.RLIMIT_NPROC, &limit) != nil || limit.Cur > math.MaxInt32 {
+		return nil
+	}
+	t := &TaskLimit{Name: "RLIMIT_NPROC", Most: int(limit.Cur), Mend: "ulimit -u 200 before bulkhead runs, as root"}
+	all, _ := filepath.Glob("/proc/[0-9]*/task/*")
+	for _, task := range all {
+		var st unix.Stat_t
+		if unix.Stat(task, &st) == nil && int(st.Uid) == os.Getuid() {
+			t.Now++
+		}
+	}
+	return t
 }
 
 func osName() string {

@@ -120,12 +120,11 @@ func Verify(ctx context.Context, o Options) ([]report.Claim, error) {
 // DefaultProcs is how many specs run at a time if nobody says: two a core, for
 // they mostly wait for the kernel, but fewer where the cgroup limits tasks.
 func DefaultProcs() int {
-	// What a worker has of processes and threads in the largest topology, and
-	// what the controller has of threads.
-	const worker, own = 80, 20
+	// What the controller has of threads.
+	const own = 20
 	procs := 2 * runtime.NumCPU()
-	if limit, current, ok := kernel.Tasks(); ok {
-		procs = min(procs, (limit-current-own)/worker)
+	if limit := kernel.Tasks(); limit != nil {
+		procs = min(procs, (limit.Most-limit.Now-own)/workerTasks)
 	}
 	return max(1, procs)
 }
@@ -143,6 +142,18 @@ func allowFiles() error {
 	// With CAP_SYS_RESOURCE it can be raised.
 	if unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: openFiles, Max: openFiles}) != nil {
 		return fmt.Errorf("a run needs %d open files, and RLIMIT_NOFILE is %d here: ulimit -n %[1]d before bulkhead runs, as root; docker run or podman run --ulimit nofile=%[1]d", openFiles, limit.Max)
+	}
+	return nil
+}
+
+// workerTasks is how many processes and threads a worker has in the largest
+// topology.
+const workerTasks = 80
+
+// allowTasks is an error where not even one worker may have workerTasks.
+func allowTasks() error {
+	if limit := kernel.Tasks(); limit != nil && limit.Most-limit.Now < workerTasks {
+		return fmt.Errorf("a run needs %d processes and threads, and %s leaves %d of %d here: %s", workerTasks, limit.Name, max(0, limit.Most-limit.Now), limit.Most, limit.Mend)
 	}
 	return nil
 }
@@ -200,7 +211,7 @@ func (c *controller) verify(ctx context.Context) error {
 			together = append(together, id)
 		}
 	}
-	err := allowFiles()
+	err := errors.Join(allowFiles(), allowTasks())
 	if err == nil {
 		c.shared, err = shared()
 	}
