@@ -665,7 +665,8 @@ var otherFlags = []struct {
 	{unix.CLONE_PTRACE, "CLONE_PTRACE"}, {unix.CLONE_VFORK, "CLONE_VFORK"}, {unix.CLONE_INTO_CGROUP, "CLONE_INTO_CGROUP"},
 }
 
-// heldNetworks is how many network namespaces are kept at most: some 200 KB each.
+// heldNetworks is how many network namespaces are kept at most: some 200 to
+// 400 KB each.
 const heldNetworks = 256
 
 var (

@@ -40,13 +40,13 @@ func (f *vmFlags) register(fl *pflag.FlagSet) {
 	fl.BoolVar(&f.offline, "offline", false, "use only what is in the cache")
 	fl.StringVar(&f.append, "append", "", "`WORDS` to add to the kernel's command line")
 	fl.StringVar(&f.accel, "accel", "auto", "auto, kvm, hvf or tcg (software emulation)")
-	fl.IntVar(&f.memory, "memory", vm.DefaultMemory, "the guest's memory in `MiB`")
+	fl.IntVar(&f.memory, "memory", 0, fmt.Sprintf("the guest's memory in `MiB` (default %d, and %d for each processor)", vm.BaseMemory, vm.ProcessorMemory))
 	fl.IntVar(&f.smp, "smp", 0, "the guest's processors (default 2 with emulation, else up to 4)")
 	fl.DurationVar(&f.timeout, "timeout", vm.DefaultTimeout, "what the guest may take in all")
 }
 
 func (f *vmFlags) check() error {
-	if f.memory <= 0 || f.smp < 0 || f.timeout <= 0 {
+	if f.memory < 0 || f.smp < 0 || f.timeout <= 0 {
 		return errors.New("--memory, --smp and --timeout must be positive")
 	}
 	return nil
