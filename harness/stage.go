@@ -94,6 +94,7 @@ func Close() {
 // specs do, without owning the user namespace of it.
 func Privileged() bool { return len(kernel.Lacking()) == 0 }
 
+// stageFlags are those of StageTypes.
 var stageFlags = namespace.Flags(StageTypes()...)
 
 // StageTypes are the namespaces that a stage has of its own. A kernel built without

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"bulkhead/internal/advice"
+	"bulkhead/internal/run"
 )
 
 // writeAdvice writes what mends what claims lack: options, modules, sysctls,
@@ -70,6 +71,9 @@ profile bulkhead /path/to/bulkhead flags=(unconfined) {
 		{"needs root: this root lacks CAP_SYS_ADMIN, CAP_SYS_TIME", advice.Capability("CAP_SYS_ADMIN", "CAP_SYS_TIME")},
 		{"needs root: this is the root of a user namespace", advice.OfNamespace},
 		{"RLIMIT_MSGQUEUE is 0 bytes", advice.MessageQueues},
+		{"RLIMIT_NOFILE is too low for a run", advice.OpenFiles(run.OpenFiles)},
+		{"RLIMIT_NPROC leaves too few processes and threads", advice.Processes},
+		{"pids.max of the cgroup leaves too few processes and threads", advice.TasksOf("CGROUP")},
 		{advice.Seccomp.Name, advice.Seccomp.Mend},
 		{advice.AppArmor.Name, advice.AppArmor.Mend},
 		{advice.SELinux.Name, advice.SELinux.Mend},

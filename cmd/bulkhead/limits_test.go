@@ -49,3 +49,29 @@ func TestFewTasks(t *testing.T) {
 		t.Errorf("%v\n%s\nwant exit status 3 and\n%s", err, out, want)
 	}
 }
+
+// TestMemoryOfGuests: the guests that fit beside each other are counted with the
+// memory that each of them is given where nobody says.
+func TestMemoryOfGuests(t *testing.T) {
+	for _, c := range []struct {
+		flags vmFlags
+		want  int
+	}{
+		{vmFlags{memory: 300, smp: 8}, 300},
+		{vmFlags{smp: 3, accel: "kvm"}, 512 + 3*256},
+		{vmFlags{accel: "tcg"}, 512 + 2*256},
+	} {
+		if got := c.flags.guestMiB(); got != c.want {
+			t.Errorf("%+v: %d MiB, not %d", c.flags, got, c.want)
+		}
+	}
+	// As many as fit, be there processors for more.
+	if got := guestsAtATime(16, 4096, (&vmFlags{accel: "tcg"}).guestMiB()); got != 3 {
+		t.Errorf("%d guests fit into 4 GiB, not 3", got)
+	}
+	cmd := command("vm", "--kernel", "x", "--memory", "0")
+	out, _ := cmd.CombinedOutput()
+	if want := "bulkhead: --memory, --smp and --timeout must be positive\n"; cmd.ProcessState.ExitCode() != 2 || string(out) != want {
+		t.Errorf("--memory 0: exit status %d\n%s", cmd.ProcessState.ExitCode(), out)
+	}
+}

@@ -62,7 +62,7 @@ is the worst: 1 if a claim failed anywhere, else 3 if something was broken.`,
 				return usageError(errors.New("--jobs, --procs and --claim-timeout must be positive"))
 			}
 			if jobs == 0 {
-				jobs = guestsAtATime(runtime.NumCPU(), freeMemory(), f.memory)
+				jobs = guestsAtATime(runtime.NumCPU(), freeMemory(), f.guestMiB())
 			}
 			return runMatrix(cmd, &f, &r, kernels, jobs)
 		},

@@ -106,7 +106,7 @@ a lie that was never told, 2 wrong usage, 3 the claims could not be run.`,
 	fl.StringSliceVar(&lies, "lie", nil, "tell only the lies with these `NAMES`")
 	fl.BoolVar(&all, "all", false, "tell every lie that a claim is known to notice, or those of --lie to every claim")
 	fl.StringVar(&learn, "learn", "", "find lies that the claims notice, and append the pairs to `FILE`, as in internal/lie/noticed.txt")
-	fl.IntVar(&f.procs, "procs", 0, "how many specs at a time (default two a core, fewer where pids.max is low)")
+	fl.IntVar(&f.procs, "procs", 0, "how many specs at a time (default two a core, fewer where pids.max or RLIMIT_NPROC is low)")
 	fl.DurationVar(&f.timeout, "timeout", claim.DefaultTimeout, "what one claim may take")
 	fl.StringVar(&f.alpine, "alpine", "", "Alpine minirootfs tarball `FILE` (default $BULKHEAD_ALPINE, then the cache)")
 	fl.StringVar(&f.alpineSHA256, "alpine-sha256", "", "`SHA256` to accept for --alpine instead of the pinned ones")

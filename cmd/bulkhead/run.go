@@ -60,7 +60,7 @@ func (f *runFlags) register(fl *pflag.FlagSet) {
 	fl.BoolVar(&f.core, "core", false, "only the core claims, those that containers break without")
 	fl.BoolVar(&f.strict, "strict", false, "count a skipped core claim as failed")
 	fl.StringVar(&f.baseline, "baseline", "", "a YAML `FILE` of failures and skips that are accepted (docs/baseline.md)")
-	fl.IntVar(&f.procs, "procs", 0, "how many specs at a time (default two a core, fewer where pids.max is low)")
+	fl.IntVar(&f.procs, "procs", 0, "how many specs at a time (default two a core, fewer where pids.max or RLIMIT_NPROC is low)")
 	fl.Int64Var(&f.seed, "seed", 0, "seed of the random order (default random, printed)")
 	fl.DurationVar(&f.timeout, "timeout", claim.DefaultTimeout, "what one claim may take")
 	fl.StringVar(&f.json, "json", "", "write the result as JSON to `FILE`")

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -33,9 +34,12 @@ type vmFlags struct {
 	offline                     bool
 	memory, smp                 int
 	timeout                     time.Duration
+	// given says whether a flag was, by its name.
+	given func(string) bool
 }
 
 func (f *vmFlags) register(fl *pflag.FlagSet) {
+	f.given = fl.Changed
 	fl.StringVar(&f.mirror, "mirror", "", "Debian mirror `URL` or folder (default $BULKHEAD_MIRROR, apt's, else snapshot.debian.org)")
 	fl.BoolVar(&f.offline, "offline", false, "use only what is in the cache")
 	fl.StringVar(&f.append, "append", "", "`WORDS` to add to the kernel's command line")
@@ -46,10 +50,16 @@ func (f *vmFlags) register(fl *pflag.FlagSet) {
 }
 
 func (f *vmFlags) check() error {
-	if f.memory < 0 || f.smp < 0 || f.timeout <= 0 {
+	if f.memory < 0 || f.memory == 0 && f.given("memory") || f.smp < 0 || f.timeout <= 0 {
 		return errors.New("--memory, --smp and --timeout must be positive")
 	}
 	return nil
+}
+
+// guestMiB is the memory of a guest, at most: whether it will be emulated is not
+// known yet.
+func (f *vmFlags) guestMiB() int {
+	return cmp.Or(f.memory, vm.Memory(cmp.Or(f.smp, vm.Processors(f.accel))))
 }
 
 // guestClaimTimeout is what one claim may take in a guest.

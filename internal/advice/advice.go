@@ -4,6 +4,7 @@
 package advice
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 )
@@ -174,6 +175,20 @@ const IPv6 = "boot without ipv6.disable=1 on the kernel's command line, and in /
 // MessageQueues lifts the limit on the bytes that a user's POSIX message queues
 // may take, to what it is where nobody lowered it.
 const MessageQueues = "ulimit -q 819200 before bulkhead runs, as root"
+
+// OpenFiles lifts the limit on open files to what a run needs.
+func OpenFiles(need int) string {
+	return fmt.Sprintf("ulimit -n %d before bulkhead runs, as root; docker run or podman run --ulimit nofile=%[1]d", need)
+}
+
+// Processes lifts the limit on a user's processes and threads, TasksOf that of a
+// cgroup, to what is enough for two specs at a time.
+const Processes = "ulimit -u 200 before bulkhead runs, as root"
+
+// TasksOf is for the cgroup of a directory.
+func TasksOf(group string) string {
+	return "echo 200 > " + group + "/pids.max, as root of the machine; docker run or podman run --pids-limit 200"
+}
 
 // Raise lifts a limit on namespaces.
 func Raise(sysctl string) string {

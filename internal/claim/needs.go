@@ -97,16 +97,20 @@ var namespaceOptions = map[string]string{
 	"pid": "CONFIG_PID_NS", "time": "CONFIG_TIME_NS", "user": "CONFIG_USER_NS", "uts": "CONFIG_UTS_NS",
 }
 
-// namespaces are what Namespace returns, by type.
-var namespaces = map[namespace.Type]*Need{}
+// namespaces are the needs of all types.
+var namespaces = func() map[namespace.Type]*Need {
+	all := map[namespace.Type]*Need{}
+	for _, t := range namespace.All() {
+		all[t] = newNamespace(t)
+	}
+	return all
+}()
 
 // Namespace is the possibility to create namespaces of the type.
-func Namespace(t namespace.Type) *Need {
-	n := namespaces[t]
-	if n != nil {
-		return n
-	}
-	n = &Need{
+func Namespace(t namespace.Type) *Need { return namespaces[t] }
+
+func newNamespace(t namespace.Type) *Need {
+	n := &Need{
 		Name: t.Name + " namespaces",
 		Try: func(ctx context.Context) error {
 			sb, err := harness.TryStart(ctx, harness.New(t))
@@ -126,7 +130,6 @@ func Namespace(t namespace.Type) *Need {
 	if t == namespace.Time {
 		n.Since = "5.6"
 	}
-	namespaces[t] = n
 	return n
 }
 
@@ -270,6 +273,7 @@ func (needs Needs) Check(ctx context.Context) {
 			}
 			harness.Broken("set up the stage: %v", errors.Join(append([]error{fmt.Errorf("%w%s%s", err, option, taskLimit())}, confinements()...)...))
 		}
+		// A stage that died (EOF) was refused nothing either.
 		if exhausted(err) || errors.Is(err, io.EOF) {
 			harness.Broken("set up the stage: %v%s", err, taskLimit())
 		}
@@ -321,7 +325,7 @@ func taskLimit() string {
 	if limit == nil {
 		return ""
 	}
-	return fmt.Sprintf("; there may be %d tasks (%s)", limit.Most, limit.Name)
+	return fmt.Sprintf("; no more than %d tasks are allowed (%s)", limit.Most, limit.Name)
 }
 
 // noStage says what keeps an ordinary user from having a stage.

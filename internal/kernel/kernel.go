@@ -404,7 +404,7 @@ func groupTasks() *TaskLimit {
 					if err != nil {
 						return nil
 					}
-					return &TaskLimit{"pids.max of the cgroup", most, now, "echo 200 > " + group + "/pids.max, as root of the machine; docker run or podman run --pids-limit 200"}
+					return &TaskLimit{"pids.max of the cgroup", most, now, advice.TasksOf(group)}
 				}
 				if dir == "/" || dir == "." {
 					break
@@ -422,7 +422,7 @@ func userTasks() *TaskLimit {
 	if IsRoot() || unix.Getrlimit(unix.RLIMIT_NPROC, &limit) != nil || limit.Cur > math.MaxInt32 {
 		return nil
 	}
-	t := &TaskLimit{Name: "RLIMIT_NPROC", Most: int(limit.Cur), Mend: "ulimit -u 200 before bulkhead runs, as root"}
+	t := &TaskLimit{Name: "RLIMIT_NPROC", Most: int(limit.Cur), Mend: advice.Processes}
 	all, _ := filepath.Glob("/proc/[0-9]*/task/*")
 	for _, task := range all {
 		var st unix.Stat_t

@@ -333,6 +333,50 @@ func TestAMatrixSaysWhy(t *testing.T) {
 	}
 }
 
+// TestOneCauseOfManyIsToldOnce: of what is broken for one reason each format for
+// people says the reason once, and of several kernels only together what is broken
+// on the same ones.
+func TestOneCauseOfManyIsToldOnce(t *testing.T) {
+	broken := func(release string, from, to int) *Result {
+		r := &Result{Kernel: Kernel{Release: release, Arch: "x86_64"}}
+		for i := range 12 {
+			c := Claim{ID: fmt.Sprintf("uts/c%02d", i), Area: "uts", Verdict: Pass}
+			if from <= i && i < to {
+				c.Verdict, c.Reason = Broken, "no stage"
+			}
+			r.Claims = append(r.Claims, c)
+		}
+		r.Summary = Count(r.Claims)
+		return r
+	}
+	a, b := broken("a", 0, 12), broken("b", 0, 5)
+	for _, c := range []struct {
+		m      *Matrix
+		format string
+		wants  []string
+	}{
+		{&Matrix{Rows: []Row{{Result: a}}}, "terminal", []string{"BROKEN 12 claims, for one reason\n  no stage\n  all of them\n"}},
+		{&Matrix{Rows: []Row{{Result: a}}}, "markdown", []string{"### broken: 12 claims, for one reason\n\nall of them\n\n```\nno stage\n```\n"}},
+		{&Matrix{Rows: []Row{{Result: a}, {Result: b}}}, "terminal",
+			[]string{"BROKEN 5 claims on every kernel, for one reason\n  no stage\n  uts/c00, uts/c01, uts/c02, uts/c03, uts/c04\n", "BROKEN 7 claims on a x86_64, for one reason\n  no stage\n  uts/c05,"}},
+		{&Matrix{Rows: []Row{{Result: a}, {Result: b}}}, "markdown",
+			[]string{"### broken: 5 claims on every kernel, for one reason\n\nuts/c00,", "### broken: 7 claims on a x86\\_64, for one reason\n\nuts/c05,"}},
+	} {
+		var out bytes.Buffer
+		if err := c.m.Write(&out, c.format, TerminalOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range c.wants {
+			if !strings.Contains(out.String(), want) {
+				t.Errorf("%s of %d kernels lacks %q:\n%s", c.format, len(c.m.Rows), want, out.String())
+			}
+		}
+		if n := strings.Count(out.String(), "no stage"); n != len(c.wants) {
+			t.Errorf("%s of %d kernels says the reason %d times:\n%s", c.format, len(c.m.Rows), n, out.String())
+		}
+	}
+}
+
 // TestAcceptedVerdicts looks at how each format tells what is accepted from
 // what is not.
 func TestAcceptedVerdicts(t *testing.T) {

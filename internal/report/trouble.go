@@ -79,7 +79,7 @@ func together(all []*trouble) (fewer []*trouble) {
 }
 
 // brief names claims out of all: by their area where that is there whole, and by
-// their number where it is nearly so.
+// their number where many of an area are.
 func brief(ids []string, all []Claim) string {
 	if len(ids) == len(all) {
 		return "all of them"

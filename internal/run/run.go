@@ -22,6 +22,7 @@ import (
 
 	"bulkhead/fixtures"
 	"bulkhead/harness"
+	"bulkhead/internal/advice"
 	"bulkhead/internal/claim"
 	"bulkhead/internal/kernel"
 	"bulkhead/internal/machine"
@@ -118,7 +119,7 @@ func Verify(ctx context.Context, o Options) ([]report.Claim, error) {
 }
 
 // DefaultProcs is how many specs run at a time if nobody says: two a core, for
-// they mostly wait for the kernel, but fewer where the cgroup limits tasks.
+// they mostly wait for the kernel, but fewer where there may be few tasks.
 func DefaultProcs() int {
 	// What the controller has of threads.
 	const own = 20
@@ -129,19 +130,19 @@ func DefaultProcs() int {
 	return max(1, procs)
 }
 
-// openFiles is how many the process of a run that has the most may have open: with
+// OpenFiles is how many the process of a run that has the most may have open: with
 // 128 a claim or two are broken, with 160 none.
-const openFiles = 192
+const OpenFiles = 192
 
-// allowFiles sees to it that processes of a run may have openFiles.
+// allowFiles sees to it that processes of a run may have OpenFiles.
 func allowFiles() error {
 	var limit unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil || limit.Max >= openFiles {
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil || limit.Max >= OpenFiles {
 		return err
 	}
 	// With CAP_SYS_RESOURCE it can be raised.
-	if unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: openFiles, Max: openFiles}) != nil {
-		return fmt.Errorf("a run needs %d open files, and RLIMIT_NOFILE is %d here: ulimit -n %[1]d before bulkhead runs, as root; docker run or podman run --ulimit nofile=%[1]d", openFiles, limit.Max)
+	if unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: OpenFiles, Max: OpenFiles}) != nil {
+		return fmt.Errorf("a run needs %d open files, and RLIMIT_NOFILE is %d here: %s", OpenFiles, limit.Max, advice.OpenFiles(OpenFiles))
 	}
 	return nil
 }

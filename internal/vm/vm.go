@@ -3,6 +3,7 @@ package vm
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -30,11 +31,9 @@ type Options struct {
 	Files map[string][]byte
 	// Append is added to the kernel's command line.
 	Append string
-	// MemoryMiB is the guest's memory; 0 is BaseMemory and ProcessorMemory for
-	// each processor.
+	// MemoryMiB is the guest's memory; 0 is Memory of its processors.
 	MemoryMiB int
-	// SMP is the number of processors; 0 is DefaultSMP with emulation, else up
-	// to 4.
+	// SMP is the number of processors; 0 is Processors of the accelerator.
 	SMP int
 	// Timeout is what the guest may take in all; 0 is DefaultTimeout.
 	Timeout time.Duration
@@ -93,6 +92,18 @@ type Outcome struct {
 	Lines []json.RawMessage
 }
 
+// Processors is how many a guest has where nobody says: DefaultSMP with emulation,
+// else up to 4.
+func Processors(accel string) int {
+	if accel == "tcg" {
+		return DefaultSMP
+	}
+	return min(4, max(DefaultSMP, runtime.NumCPU()))
+}
+
+// Memory is what a guest with so many processors has, in MiB, where nobody says.
+func Memory(processors int) int { return BaseMemory + processors*ProcessorMemory }
+
 // Run boots the kernel, runs the job in it and returns what came of it. An
 // error means that no guest could be started.
 func Run(ctx context.Context, o Options) (*Outcome, error) {
@@ -139,18 +150,10 @@ func Run(ctx context.Context, o Options) (*Outcome, error) {
 			return nil, err
 		}
 		initramfs := append(append(make([]byte, 0, len(o.Kernel.Base)+len(last)), o.Kernel.Base...), last...)
+		smp := cmp.Or(o.SMP, Processors(accel))
+		memory := cmp.Or(o.MemoryMiB, Memory(smp))
 		// The initramfs is there packed and unpacked, the program a third time
 		// on the guest's root.
-		smp, memory := o.SMP, o.MemoryMiB
-		if smp == 0 {
-			smp = DefaultSMP
-			if accel != "tcg" {
-				smp = min(4, max(DefaultSMP, runtime.NumCPU()))
-			}
-		}
-		if memory == 0 {
-			memory = BaseMemory + smp*ProcessorMemory
-		}
 		need := (2*len(initramfs)+len(program)+4*len(o.Kernel.Image))>>20 + 40
 		if memory < need {
 			return nil, fmt.Errorf("--memory %d: too little for kernel %s, its modules and bulkhead: give at least %d", memory, o.Kernel.Name, need)
