@@ -334,7 +334,7 @@ var _ = claim.It(claim.Claim{
 	Source:   claim.Sources{claim.Article("The /proc Virtual Filesystem")},
 	Needs:    claim.Needs{claim.Namespace(namespace.PID)},
 	Contrast: "with CLONE_NEWPID added only PID 1 is listed",
-	Try:      `sleep 99 & mount -t proc proc /tmp/tiny-linux/proc; chroot /tmp/tiny-linux cat /proc/$!/comm; unshare --pid --fork sh -c "mount -t proc proc /tmp/tiny-linux/proc; chroot /tmp/tiny-linux cat /proc/$!/comm"`,
+	Try:      `sleep 99 & until pgrep -x sleep > /dev/null; do :; done; mount -t proc proc /tmp/tiny-linux/proc; chroot /tmp/tiny-linux cat /proc/$!/comm; unshare --pid --fork sh -c "mount -t proc proc /tmp/tiny-linux/proc; chroot /tmp/tiny-linux cat /proc/$!/comm"`,
 	Shows:    "sleep\n…no such file or directory",
 }, func(ctx SpecContext) {
 	for _, root := range rootfs.Each(ctx) {

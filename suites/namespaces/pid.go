@@ -171,7 +171,7 @@ var _ = claim.It(claim.Claim{
 	Needs:    claim.Needs{claim.Namespace(namespace.PID)},
 	Contrast: "children of an ordinary parent survive its exit",
 	Core:     true,
-	Try:      "unshare --pid --fork sh -c 'sleep 99 & sleep 99 & exit'; pgrep -c -x sleep; sh -c 'sleep 99 & sleep 99 & exit'; pgrep -c -x sleep",
+	Try:      "two='sleep 99 & sleep 99 & until test $(pgrep -c -x sleep) -ge 2; do :; done'; unshare --pid --fork sh -c \"$two\"; pgrep -c -x sleep; sh -c \"$two\"; pgrep -c -x sleep",
 	Shows:    "0\n2",
 }, func(ctx SpecContext) {
 	host := harness.Start(ctx)
@@ -368,7 +368,7 @@ var _ = claim.It(claim.Claim{
 	Needs:    claim.Needs{claim.Namespace(namespace.PID)},
 	Contrast: "before the parent's exit it was another PID",
 	Core:     true,
-	Try:      "unshare --pid --fork --mount-proc sh -c '(sleep 99 & ); ps -o pid=,ppid=,comm= -C sleep'",
+	Try:      "unshare --pid --fork --mount-proc sh -c '(sleep 99 & ); until pgrep -x sleep > /dev/null; do :; done; ps -o pid=,ppid=,comm= -C sleep'",
 	Shows:    "<pid> 1 sleep",
 }, func(ctx SpecContext) {
 	outside := harness.Start(ctx)
